@@ -1,0 +1,49 @@
+# Everything runs from .venv, which the targets make as they need it. Needs Python 3.11 with venv, and a C++ compiler for
+# the tests of torch.compile.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SHARED_DATA := $(abspath ../shared/data)
+ifneq ($(wildcard $(SHARED_DATA)),)
+export QUICKSTUDY_DATA ?= $(SHARED_DATA)
+endif
+
+.PHONY: demo test lint bench readme clean
+
+demo: $(VENV)/.core
+	$(BIN)/quickstudy compare glyphs-compare --out runs/demo --resume
+
+# Shapes in signatures are checked in the first run of the tests; the second is for what such checks would stop.
+test: lint
+	$(BIN)/python -m pytest
+	QUICKSTUDY_CHECK_SHAPES=0 $(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check --quiet src tests benchmarks
+	$(BIN)/ruff format --check --quiet src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/sampler.py
+	$(BIN)/python benchmarks/maml_step.py
+	$(BIN)/python benchmarks/seconds_to_97.py
+
+# The tables of README.md, from the cards in results/.
+readme: $(VENV)/.dev
+	$(BIN)/python -m quickstudy.reporting.readme README.md results
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,lint]'
+	touch $@
