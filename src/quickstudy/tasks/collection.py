@@ -1,0 +1,226 @@
+"""Your own tasks: a finite collection, each with its own data set of its own size.
+
+Every task's examples are parted at random into support and query, anew each time the task is drawn. Tasks are drawn in
+shuffled rounds, so that none is seen twice before all are seen once; a finite split is evaluated on every task once.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from quickstudy.tasks import draws
+from quickstudy.tasks.batch import Examples, TaskBatch
+from quickstudy.tasks.source import Kind, Split, TaskSource
+
+__all__ = ["Collection", "Labels", "collections", "from_arrays", "part_tasks"]
+
+Labels: TypeAlias = Literal["shared", "own"]
+
+
+class Collection(Split):
+    """The tasks of one split, each with arrays of its own.
+
+    Args:
+        name: the split's name.
+        tasks: (x `[n, ...]`, y `[n]` or `[n, targets]`) of each task.
+        kind: what the targets are.
+        shots: support examples per task: a number, or a share of the task's examples (below 1).
+        ways: for classification, the number of class numbers; None for regression.
+        labels: `shared` when a class number means the same in every task; `own` when it does not, and is shuffled at
+            every draw.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        tasks: Sequence[tuple[Tensor, Tensor]],
+        kind: Kind,
+        shots: float,
+        ways: int | None = None,
+        labels: Labels = "shared",
+    ) -> None:
+        self.name, self.kind, self.shots, self.ways, self.labels = name, kind, shots, ways, labels
+        self._count = self.size = len(tasks)
+        sizes = np.array([len(x) for x, _ in tasks], dtype=np.int64)
+        self._sizes, self._starts = sizes, np.concatenate([[0], np.cumsum(sizes)])
+        self._x, self._y = torch.cat([x for x, _ in tasks]), torch.cat([y for _, y in tasks])
+        if ways is not None:
+            # Where classes mean the same in every task all of them are possible, also one that a task never shows:
+            # to rule it out would give away the labels of the query.
+            own = [torch.bincount(y, minlength=ways) > 0 for _, y in tasks]
+            self._classes = torch.stack(own) | (labels == "shared")
+        # A task of one example keeps it as its query: it can be asked about, not learned from.
+        support = np.floor(shots * sizes) if shots < 1 else np.full(len(sizes), shots)
+        self._support = np.clip(support, 0, sizes - 1).astype(np.int64)
+        self._support_bounds = _few_bounds(self._support)
+        self._query_bounds = _few_bounds(sizes - self._support)
+
+    def to(self, device: Any) -> "Collection":
+        """The same tasks with their data on `device`."""
+        moved = object.__new__(Collection)
+        moved.__dict__.update(self.__dict__)
+        moved._x, moved._y = self._x.to(device), self._y.to(device)
+        if self.ways is not None:
+            moved._classes = self._classes.to(device)
+        return moved
+
+    def members(self, first: int, count: int, seed: int) -> NDArray[np.int64]:
+        """Which tasks of the collection the draws `first` … `first + count − 1` are."""
+        return draws.rounds(seed, f"rounds/{self.name}", first, count, self._count, shuffle=self.name == "train")
+
+    def draw(self, first: int, count: int, seed: int) -> TaskBatch:
+        """The draws `first` … `first + count − 1`, padded to common lengths."""
+        which = self.members(first, count, seed)
+        most, ways = int(self._sizes.max()), self.ways or 0
+        numbers = draws.uniforms(seed, f"collection/{self.name}", first, count, most + ways)
+        sizes, support = self._sizes[which], self._support[which]
+        keys = numbers[:, :most] + 2.0 * (np.arange(most) >= sizes[:, None])
+        order = np.argsort(keys, 1) + self._starts[which][:, None]
+        lengths = (_bound(self._support_bounds, support), _bound(self._query_bounds, sizes - support))
+        learned = self._gather(order, np.zeros_like(support), support, lengths[0])
+        asked = self._gather(order, support, sizes - support, lengths[1])
+        if self.ways is None:
+            return TaskBatch(learned, asked)
+        classes = self._classes[torch.from_numpy(which).to(self._classes.device)]
+        if self.labels == "own":
+            names = torch.from_numpy(np.argsort(numbers[:, most:], 1)).to(classes.device)
+            classes = torch.zeros_like(classes).scatter(1, names, classes)
+            for part in (learned, asked):
+                part.y = names.gather(1, part.y)
+        return TaskBatch(learned, asked, classes)
+
+    def _gather(self, order: NDArray, start: NDArray, number: NDArray, length: int) -> Examples:
+        """`number` examples of every row of `order` from `start` on, padded to `length`."""
+        offset = np.arange(length)
+        mask = offset < number[:, None]
+        columns = np.minimum(start[:, None] + offset, order.shape[1] - 1)
+        rows = np.where(mask, np.take_along_axis(order, columns, 1), 0)
+        index = torch.from_numpy(rows).to(self._x.device)
+        return Examples(self._x[index], self._y[index], torch.from_numpy(mask).to(self._x.device))
+
+
+def _few_bounds(lengths: NDArray[np.int64]) -> list[int]:
+    """At most four padded lengths, as compiled shapes should be few: the longest and its halves."""
+    bounds = [int(lengths.max())]
+    while len(bounds) < 4 and bounds[0] // 2 >= max(1, lengths.min()):
+        bounds.insert(0, bounds[0] // 2)
+    return bounds
+
+
+def _bound(bounds: list[int], lengths: NDArray[np.int64]) -> int:
+    """The least of the bounds that all lengths fit into."""
+    return next(bound for bound in bounds if bound >= lengths.max())
+
+
+def from_arrays(
+    tasks: Sequence[tuple[ArrayLike, ArrayLike]],
+    *,
+    kind: Kind | None = None,
+    shots: float = 0.5,
+    labels: Labels = "shared",
+    validation: float = 0.2,
+    test: float = 0.2,
+    seed: int = 0,
+) -> TaskSource:
+    """Tasks from your own arrays, of unequal size, parted by task into train, validation and test.
+
+    Args:
+        tasks: one (X, y) per task: X `[n, ...]` numbers, y `[n]` class numbers or real values, or `[n, targets]`.
+        kind: `classification` or `regression`; by default classification when every y holds integers.
+        shots: how much of a task is its support: a share below 1, or a number of examples.
+        labels: for classification, `shared` when class 2 means the same in every task, `own` when it does not.
+        validation, test: shares of the tasks that are held out.
+        seed: draws which tasks are held out.
+
+    Raises:
+        TypeError: an array does not hold numbers.
+        ValueError: too few tasks for three splits, unequal lengths or forms, values that are not finite; the message
+            names the task.
+    """
+    if labels not in ("shared", "own"):
+        raise ValueError(f"labels must be 'shared' or 'own', got {labels!r}")
+    if not shots >= 0 or (shots >= 1 and shots != int(shots)):
+        raise ValueError(f"shots must be a share below 1 or a whole number of examples, got {shots}")
+    pairs = [_arrays(number, x, y) for number, (x, y) in enumerate(tasks)]
+    whole = all(np.issubdtype(y.dtype, np.integer) or y.dtype == bool for _, y in pairs)
+    if kind is None:
+        kind = "classification" if whole else "regression"
+    if kind not in ("classification", "regression"):
+        raise ValueError(f"kind must be 'classification' or 'regression', got {kind!r}")
+    if kind == "classification" and not whole:
+        raise ValueError("kind is classification, but some y hold real numbers; number the classes from 0")
+    for number, (_, y) in enumerate(pairs):
+        if kind == "classification" and y.min() < 0:
+            raise ValueError(f"y of task {number} has the class number {y.min()}; number the classes from 0")
+    forms = {(x.shape[1:], y.shape[1:]) for x, y in pairs}
+    if len(forms) > 1:
+        raise ValueError(f"all tasks must have examples of one form, got x and y of {sorted(forms)}")
+    parts = part_tasks(len(pairs), validation, test, seed)
+    protocol = {"data": "own tasks", "split_seed": seed}
+    return collections(pairs, parts, kind, shots, labels, protocol)
+
+
+def part_tasks(count: int, validation: float, test: float, seed: int) -> dict[str, NDArray[np.int64]]:
+    """Which of `count` tasks are of which split, drawn from `seed`.
+
+    Raises:
+        ValueError: a split would be empty.
+    """
+    held = [round(share * count) for share in (validation, test)]
+    if min(*held, count - sum(held)) < 1:
+        raise ValueError(
+            f"{count} tasks with shares of {validation} for validation and {test} for test leave a split empty; "
+            "give more tasks or other shares"
+        )
+    order = np.argsort(draws.uniforms(seed, "part tasks", 0, 1, count)[0])
+    ends = np.cumsum([0, *held, count - sum(held)])
+    names = ("validation", "test", "train")
+    return {name: np.sort(order[a:b]) for name, a, b in zip(names, ends, ends[1:], strict=False)}
+
+
+def collections(
+    pairs: Sequence[tuple[NDArray, NDArray]],
+    parts: dict[str, NDArray[np.int64]],
+    kind: Kind,
+    shots: float,
+    labels: Labels,
+    protocol: dict[str, Any],
+) -> TaskSource:
+    """A source of three collections, from checked arrays and the numbers of the tasks of each split."""
+    ways = 1 + max(int(y.max()) for _, y in pairs) if kind == "classification" else None
+    splits = {
+        name: Collection(name, [_tensors(pairs[n], kind) for n in numbers], kind, shots, ways, labels)
+        for name, numbers in parts.items()
+    }
+    protocol = {
+        **protocol,
+        "tasks": {name: len(numbers) for name, numbers in parts.items()},
+        "shots": shots,
+        "labels": labels if kind == "classification" else None,
+    }
+    return TaskSource(splits["train"], splits["validation"], splits["test"], protocol)
+
+
+def _arrays(number: int, x: ArrayLike, y: ArrayLike) -> tuple[NDArray, NDArray]:
+    """One task's arrays, checked."""
+    x, y = np.asarray(x), np.asarray(y)
+    for name, array in (("X", x), ("y", y)):
+        if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool):
+            raise TypeError(f"{name} of task {number} must hold numbers, got {array.dtype}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} of task {number} has a value that is not finite; remove or impute it")
+    if x.ndim < 1 or y.ndim < 1 or len(x) != len(y):
+        raise ValueError(f"X and y of task {number} must be as long as one another, got {x.shape} and {y.shape}")
+    if len(x) == 0:
+        raise ValueError(f"task {number} has no examples")
+    return x, y
+
+
+def _tensors(pair: tuple[NDArray, NDArray], kind: Kind) -> tuple[Tensor, Tensor]:
+    x, y = pair
+    targets = torch.as_tensor(y.astype(np.int64 if kind == "classification" else np.float32))
+    return torch.as_tensor(x.astype(np.float32)), targets

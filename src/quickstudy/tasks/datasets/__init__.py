@@ -1,0 +1,1 @@
+"""Data sets as their publishers serve them, and one rendered on the spot."""

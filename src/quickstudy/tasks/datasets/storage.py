@@ -1,0 +1,94 @@
+"""Where data lives on disk: given folders, downloads that are checked, and packed tensors that are cached.
+
+`QUICKSTUDY_DATA` names a folder with data as publishers serve them, one folder per data set; it is only read.
+`QUICKSTUDY_CACHE` names the folder for downloads and packed tensors; by default the user's cache folder.
+"""
+
+import hashlib
+import os
+import shutil
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import platformdirs
+from rich.progress import wrap_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from quickstudy.files import replacing
+from quickstudy.progress import console
+
+__all__ = ["cache_folder", "download", "given_folder", "packed"]
+
+_TIMEOUT = 60.0  # seconds without an answer
+
+
+def cache_folder() -> Path:
+    """The folder for downloads and packed tensors."""
+    return Path(os.environ.get("QUICKSTUDY_CACHE") or platformdirs.user_cache_dir("quickstudy"))
+
+
+def given_folder(name: str) -> Path | None:
+    """The folder of the data set `name` below `QUICKSTUDY_DATA`, if there is one.
+
+    Raises:
+        FileNotFoundError: `QUICKSTUDY_DATA` names a folder that does not exist.
+    """
+    root = os.environ.get("QUICKSTUDY_DATA")
+    if not root:
+        return None
+    if not Path(root).is_dir():
+        raise FileNotFoundError(f"QUICKSTUDY_DATA is {root!r}, which is not a folder")
+    folder = Path(root) / name
+    return folder if folder.is_dir() else None
+
+
+def download(address: str, md5: str, path: Path) -> Path:
+    """The file at `address`, at `path`; nothing is done when it is there already.
+
+    It appears at `path` only once it is complete and its checksum is right.
+
+    Raises:
+        OSError: it cannot be fetched.
+        ValueError: its checksum is not `md5`.
+    """
+    if path.exists():
+        return path
+    with replacing(path) as temporary:
+        try:
+            with urllib.request.urlopen(address, timeout=_TIMEOUT) as answer, open(temporary, "wb") as file:  # noqa: S310
+                length = int(answer.headers.get("Content-Length") or 0)
+                quiet = not console.is_terminal
+                with wrap_file(answer, length, description=path.name, console=console, disable=quiet) as source:
+                    shutil.copyfileobj(source, file)
+        except OSError as error:
+            raise OSError(f"cannot fetch {address}: {error}; put the file into {path.parent} by hand") from error
+        found = hashlib.md5(temporary.read_bytes(), usedforsecurity=False).hexdigest()
+        if found != md5:
+            raise ValueError(f"{address} has the md5 {found}, but {md5} was expected; the download is discarded")
+    return path
+
+
+def packed(
+    name: str, version: int, build: Callable[[], tuple[dict[str, Tensor], dict[str, str]]]
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and texts from the cache; built and put there when they are not.
+
+    Args:
+        name: of the file, with everything that its contents depend on.
+        version: raised when `build` changes what it makes, so that old files are left aside.
+        build: makes the tensors and texts.
+    """
+    path = cache_folder() / f"{name}-v{version}.safetensors"
+    if path.exists():
+        try:
+            with safe_open(path, framework="pt") as file:
+                return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+        except SafetensorError:
+            path.unlink()  # damaged, by a full disk say: made again below
+    tensors, texts = build()
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata=texts)
+    return tensors, texts

@@ -1,0 +1,71 @@
+"""Tasks from a folder of images, one folder a class: `root/class/*.png` or `*.jpg`."""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+
+from quickstudy.tasks.pool import ClassPool, part_classes
+
+__all__ = ["from_folder"]
+
+_SUFFIXES = (".png", ".jpg", ".jpeg")
+
+
+def from_folder(
+    root: Path | str,
+    *,
+    size: int = 84,
+    colour: Literal["RGB", "L"] = "RGB",
+    validation: float = 0.2,
+    test: float = 0.2,
+    seed: int = 0,
+) -> ClassPool:
+    """The images below `root`, one class per folder; classes are parted at random into train, validation and test.
+
+    Args:
+        root: a folder of folders of images.
+        size: images are scaled to this height and width (area averaging), in pixels.
+        colour: `RGB` or `L` (grey).
+        validation, test: shares of the classes that are held out.
+        seed: draws which classes are held out.
+
+    Returns:
+        A pool; `.episodes(ways, shots, queries)` makes tasks of it.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        ValueError: it has no folders with images, too few classes, or an image that cannot be read (named).
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise FileNotFoundError(f"no folder at {root}")
+    if colour not in ("RGB", "L"):
+        raise ValueError(f"colour must be 'RGB' or 'L', got {colour!r}")
+    if size < 1:
+        raise ValueError(f"size must be at least 1 pixel, got {size}")
+    files = {
+        folder.name: sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+        for folder in sorted(root.iterdir())
+        if folder.is_dir()
+    }
+    names = [name for name, paths in files.items() if paths]
+    if not names:
+        raise ValueError(f"{root} has no folders with {', '.join(_SUFFIXES)} files; expected root/class/image.png")
+    images = [_read(path, size, colour) for name in names for path in files[name]]
+    labels = np.repeat(np.arange(len(names)), [len(files[name]) for name in names])
+    protocol = {"data": f"folder {root.name}", "resize": f"area to {size}×{size}", "split_seed": seed}
+    parts = part_classes(names, (validation, test), seed)
+    return ClassPool.from_labels(torch.from_numpy(np.stack(images)), labels, names, parts, protocol=protocol)
+
+
+def _read(path: Path, size: int, colour: str) -> np.ndarray:
+    """One image as `[channel, size, size]` uint8."""
+    try:
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert(colour).resize((size, size), Image.Resampling.BOX))
+    except (UnidentifiedImageError, OSError) as error:
+        raise ValueError(f"{path} cannot be read as an image: {error}") from error
+    return pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)

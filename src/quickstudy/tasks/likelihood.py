@@ -1,0 +1,210 @@
+"""Likelihoods: what a network's raw outputs mean, and so what the loss of a task is.
+
+A task is data and a loss. The loss here is always −log p of a distribution, so that classification, regression and
+whatever else are trained, adapted and scored by the same lines.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch import distributions as D
+
+from quickstudy.rebuild import register
+from quickstudy.tasks.batch import Examples, Tree
+from quickstudy.tasks.source import Kind
+
+__all__ = ["Bernoulli", "Categorical", "Gaussian", "Likelihood", "Reduction", "likelihood_for", "reduced"]
+
+Reduction: TypeAlias = Literal["mean", "sum"]
+
+
+def reduced(
+    log_prob: Float[Tensor, "task n"], mask: Bool[Tensor, "task n"], reduction: Reduction
+) -> Float[Tensor, " task"]:
+    """The sum over real examples, or their mean (0 for a task without examples).
+
+    Raises:
+        ValueError: `reduction` is neither `mean` nor `sum`.
+    """
+    total = torch.where(mask, log_prob, torch.zeros((), dtype=log_prob.dtype, device=log_prob.device)).sum(-1)
+    if reduction == "sum":
+        return total
+    if reduction == "mean":
+        return total / mask.sum(-1).clamp(min=1)
+    raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
+
+
+class Likelihood(ABC):
+    """From raw outputs `[task, n, outputs]` to a distribution with the batch shape `[task, n]` (or without the task
+    axis, for one task).
+
+    Attributes:
+        kind: what the targets are.
+        outputs: how many raw numbers a network must give per example.
+    """
+
+    kind: ClassVar[Kind]
+    outputs: int
+
+    @abstractmethod
+    def distribution(
+        self, raw: Float[Tensor, "*task n outputs"], classes: Bool[Tensor, "*task way"] | None = None
+    ) -> D.Distribution:
+        """The predictive distribution; classes that do not exist in a task get no probability."""
+
+    def log_prob(
+        self,
+        raw: Float[Tensor, "task n outputs"],
+        examples: Examples,
+        classes: Bool[Tensor, "task way"] | None = None,
+        reduction: Reduction = "sum",
+    ) -> Float[Tensor, " task"]:
+        """log p(y) of the real examples, summed or averaged over them."""
+        return reduced(self.distribution(raw, classes).log_prob(examples.y), examples.mask, reduction)
+
+    def resolve_classes(
+        self, support: Examples, classes: Bool[Tensor, "task way"] | None
+    ) -> Bool[Tensor, "task outputs"] | None:
+        """The classes of a task as this likelihood wants them (None where there are none).
+
+        Raises:
+            ValueError: the tasks are of another kind than this likelihood.
+        """
+        if classes is not None:
+            raise ValueError(
+                f"the tasks have classes, but the likelihood is {type(self).__name__}, for {self.kind}; use Categorical"
+            )
+        return None
+
+
+@register
+class Categorical(Likelihood):
+    """One of several classes: raw outputs are unnormalised log probabilities.
+
+    Args:
+        ways: the most classes a task may have, which is the number of outputs; None when the learner takes tasks of
+            any number of ways (prototypes need no output layer).
+    """
+
+    kind = "classification"
+
+    def __init__(self, ways: int | None = None) -> None:
+        if ways is not None and ways < 1:
+            raise ValueError(f"ways must be at least 1, got {ways}")
+        self.ways = ways
+
+    @property
+    def outputs(self) -> int:  # type: ignore[override]
+        if self.ways is None:
+            raise ValueError("this learner has an output layer: say how many classes, as in Categorical(ways=5)")
+        return self.ways
+
+    def distribution(
+        self, raw: Float[Tensor, "*task n outputs"], classes: Bool[Tensor, "*task way"] | None = None
+    ) -> D.Categorical:
+        raw = _precise(raw)
+        if classes is not None:
+            raw = raw.masked_fill(~classes.unsqueeze(-2), -math.inf)
+        return D.Categorical(logits=raw, validate_args=False)
+
+    def resolve_classes(
+        self, support: Examples, classes: Bool[Tensor, "task way"] | None
+    ) -> Bool[Tensor, "task outputs"]:
+        """`classes` padded to the number of outputs; without them, the classes seen in the support.
+
+        Raises:
+            TypeError: the labels are not class numbers.
+            ValueError: more classes than outputs, or no classes and no example to infer them from.
+        """
+        if not isinstance(support.y, Tensor) or support.y.is_floating_point() or support.y.ndim != 2:
+            raise TypeError(
+                f"classification needs int64 class numbers y [task, n], got {_form(support.y)}; "
+                "for real-valued targets build the learner with Gaussian()"
+            )
+        if classes is None:
+            if not support.mask.any():
+                raise ValueError("classes must be given for tasks without support: there is no label to tell them by")
+            labels = torch.where(support.mask, support.y, -1)
+            ways = int(labels.max()) + 1 if self.ways is None else max(int(labels.max()) + 1, self.ways)
+            classes = (labels[:, :, None] == torch.arange(ways, device=labels.device)).any(1)
+        if self.ways is None or classes.shape[1] == self.ways:
+            return classes
+        if classes.shape[1] > self.ways:
+            raise ValueError(
+                f"the learner was built for tasks of up to {self.ways} classes, but these have up to "
+                f"{classes.shape[1]}; build it with Categorical(ways={classes.shape[1]})"
+            )
+        return F.pad(classes, (0, self.ways - classes.shape[1]))
+
+
+@register
+class Gaussian(Likelihood):
+    """Real targets with normal noise.
+
+    Args:
+        targets: None for one number per example, y `[task, n]`; otherwise the length of y's last axis.
+        variance: the variance of the noise, in squared units of the target; None to predict it, through a
+            softplus, beside every mean. With 0.5, −log p is the squared error plus a constant, the loss of most
+            meta-learning papers.
+    """
+
+    kind = "regression"
+
+    def __init__(self, targets: int | None = None, variance: float | None = 0.5) -> None:
+        if targets is not None and targets < 1:
+            raise ValueError(f"targets must be None or at least 1, got {targets}")
+        if variance is not None and not 0 < variance < math.inf:
+            raise ValueError(f"variance must be positive and finite, or None to predict it, got {variance}")
+        self.targets, self.variance = targets, variance
+
+    @property
+    def outputs(self) -> int:  # type: ignore[override]
+        return (self.targets or 1) * (2 if self.variance is None else 1)
+
+    def distribution(
+        self, raw: Float[Tensor, "*task n outputs"], classes: Bool[Tensor, "*task way"] | None = None
+    ) -> D.Distribution:
+        raw = _precise(raw)
+        if self.variance is None:
+            mean, spread = raw.chunk(2, -1)
+            # The floor keeps one lucky example from dominating the loss.
+            scale = (F.softplus(spread) + 1e-4).sqrt()
+        else:
+            mean, scale = raw, torch.full_like(raw, math.sqrt(self.variance))
+        if self.targets is None:
+            return D.Normal(mean[..., 0], scale[..., 0], validate_args=False)
+        return D.Independent(D.Normal(mean, scale, validate_args=False), 1, validate_args=False)
+
+
+@register
+class Bernoulli(Likelihood):
+    """Yes or no: y `[task, n]` is 0 or 1, as floating point; the raw output is the log odds of 1."""
+
+    kind = "binary"
+    outputs = 1
+
+    def distribution(
+        self, raw: Float[Tensor, "*task n outputs"], classes: Bool[Tensor, "*task way"] | None = None
+    ) -> D.Bernoulli:
+        return D.Bernoulli(logits=_precise(raw)[..., 0], validate_args=False)
+
+
+def _precise(raw: Tensor) -> Tensor:
+    """Autocast may hand over bfloat16, in which probabilities have two digits."""
+    return raw.float() if raw.dtype in (torch.float16, torch.bfloat16) else raw
+
+
+def _form(tree: Tree) -> str:
+    return f"{tree.dtype} {tuple(tree.shape)}" if isinstance(tree, Tensor) else type(tree).__name__
+
+
+def likelihood_for(kind: Kind, ways: int | None = None) -> Likelihood:
+    """The usual likelihood of a kind of task: Categorical with `ways` outputs, Bernoulli, or Gaussian."""
+    if kind == "classification":
+        return Categorical(ways)
+    return Bernoulli() if kind == "binary" else Gaussian()

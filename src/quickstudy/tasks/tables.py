@@ -1,0 +1,128 @@
+"""Tasks from a table: one row an example, one column the task that it belongs to."""
+
+import difflib
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from quickstudy.tasks.collection import Labels, collections, part_tasks
+from quickstudy.tasks.source import Kind, TaskSource
+
+__all__ = ["from_table"]
+
+# An integer target with more values than this is taken for a quantity.
+_MOST_CLASSES = 20
+
+
+def from_table(
+    table: pd.DataFrame | Path | str,
+    *,
+    task: str,
+    target: str,
+    features: Sequence[str] | None = None,
+    kind: Kind | None = None,
+    shots: float = 0.5,
+    labels: Labels = "shared",
+    validation: float = 0.2,
+    test: float = 0.2,
+    seed: int = 0,
+) -> TaskSource:
+    """Tasks from a CSV file or a data frame: the rows that share a value in the column `task` are one task.
+
+    Numbers are standardised and missing ones set to the median (with a column that says so), text becomes one column
+    per value; for regression the target is standardised. All of this is learned from the training tasks alone.
+
+    Args:
+        table: a data frame, or the path of a CSV file with a header.
+        task: the column that names the task.
+        target: the column to predict.
+        features: the columns to predict it from; all others by default.
+        kind: `classification` or `regression`; by default classification when the target is text, true/false, or
+            integers of at most 20 different values.
+        shots, labels, validation, test, seed: as in `from_arrays`.
+
+    Returns:
+        The tasks. `protocol` holds `target_mean` and `target_std` (regression) or `classes` (classification).
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a column is missing (the nearest name is suggested), or too few tasks.
+    """
+    frame = table if isinstance(table, pd.DataFrame) else _read(Path(table))
+    _check_columns(frame, {"task": task, "target": target}, features)
+    unknown = frame[task].isna() | frame[target].isna()
+    if unknown.any():
+        warnings.warn(
+            f"{int(unknown.sum())} of {len(frame)} rows have no {task!r} or {target!r}; left out", stacklevel=2
+        )
+        frame = frame[~unknown]
+    frame = frame.reset_index(drop=True)
+    rows = list(frame.groupby(task, sort=True).indices.values())
+    parts = part_tasks(len(rows), validation, test, seed)
+    training = np.concatenate([rows[number] for number in parts["train"]])
+
+    chosen = [column for column in frame.columns if column not in (task, target)] if features is None else features
+    x = _features(frame[list(chosen)], training)
+    protocol: dict[str, Any] = {"data": "table", "task": task, "target": target, "split_seed": seed}
+    kind = _kind_of(frame[target]) if kind is None else kind
+    if kind == "classification":
+        classes, y = np.unique(frame[target].astype(str), return_inverse=True)
+        protocol["classes"] = classes.tolist()
+    else:
+        y = pd.to_numeric(frame[target]).to_numpy(np.float64)
+        mean, std = float(y[training].mean()), float(y[training].std())
+        if std == 0:
+            raise ValueError(f"the target {target!r} has one value in all training tasks; there is nothing to predict")
+        y = (y - mean) / std
+        protocol |= {"target_mean": mean, "target_std": std}
+    pairs = [(x[index], y[index]) for index in rows]
+    return collections(pairs, parts, kind, shots, labels, protocol)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    if not path.exists():
+        raise FileNotFoundError(f"no table at {path}")
+    return pd.read_csv(path)
+
+
+def _check_columns(frame: pd.DataFrame, roles: dict[str, str], features: Sequence[str] | None) -> None:
+    names = [*roles.items(), *(("features", name) for name in features or ())]
+    for role, name in names:
+        if name not in frame.columns:
+            near = difflib.get_close_matches(str(name), [str(column) for column in frame.columns], n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(map(str, frame.columns[:20]))}"
+            raise ValueError(f"{role} names the column {name!r}, which the table does not have{hint}")
+        if role == "features" and name in roles.values():
+            raise ValueError(f"features must not hold the task or target column {name!r}")
+
+
+def _features(frame: pd.DataFrame, training: np.ndarray) -> np.ndarray:
+    """`[row, feature]`; what is fitted is fitted on the rows `training`."""
+    frame = frame.astype(dict.fromkeys(frame.select_dtypes("bool").columns, "uint8"))
+    numbers = list(frame.select_dtypes("number").columns)
+    words = [column for column in frame.columns if column not in numbers]
+    transform = make_column_transformer(
+        # The imputer would drop a column that is empty in the training tasks; without values it tells nothing.
+        (make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler()), numbers),
+        (OneHotEncoder(handle_unknown="ignore", sparse_output=False, dtype=np.float64), words),
+    )
+    frame = frame.assign(
+        **{word: frame[word].astype(object).where(frame[word].notna(), "missing").astype(str) for word in words}
+    )
+    transform.fit(frame.iloc[training])
+    return np.asarray(transform.transform(frame), dtype=np.float64)
+
+
+def _kind_of(target: pd.Series) -> Kind:
+    if not pd.api.types.is_numeric_dtype(target) or pd.api.types.is_bool_dtype(target):
+        return "classification"
+    whole = (target == target.round()).all()
+    return "classification" if whole and target.nunique() <= _MOST_CLASSES else "regression"

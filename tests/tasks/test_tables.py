@@ -1,0 +1,93 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from quickstudy.tasks import from_table
+
+
+def frame(patients: int = 20, each: int = 6) -> pd.DataFrame:
+    generator = np.random.default_rng(0)
+    rows = patients * each
+    return pd.DataFrame(
+        {
+            "patient": np.repeat([f"p{i:02d}" for i in range(patients)], each),
+            "age": generator.normal(50, 10, rows),
+            "sex": generator.choice(["f", "m"], rows),
+            "dose": generator.normal(size=rows),
+            "score": generator.normal(30, 5, rows),
+            "ill": generator.choice(["no", "yes"], rows),
+        }
+    )
+
+
+def test_regression_from_a_file(tmp_path: Path) -> None:
+    frame().to_csv(tmp_path / "trial.csv", index=False)
+    source = from_table(tmp_path / "trial.csv", task="patient", target="score", features=["age", "sex", "dose"])
+    assert source.protocol["tasks"] == {"validation": 4, "test": 4, "train": 12}
+    batch = source.train.draw(0, 12, 0)
+    batch.check_values()
+    everything = torch.cat([part.y[part.mask] for part in (batch.support, batch.query)])
+    assert abs(float(everything.mean())) < 1e-5
+    assert abs(float(everything.std(correction=0)) - 1) < 1e-5
+    assert batch.query.x.shape[-1] == 4  # age, dose, sex as two columns
+
+
+def test_nothing_is_learned_from_held_out_tasks() -> None:
+    """Absurd values in a held-out task change nothing for the training tasks."""
+    clean = frame()
+    held = from_table(clean, task="patient", target="score", features=["age", "dose"])
+    tests = set()
+    for number in range(20):
+        changed = clean.copy()
+        changed.loc[changed.patient == f"p{number:02d}", ["age", "score"]] = [1e6, 1e6]
+        other = from_table(changed, task="patient", target="score", features=["age", "dose"])
+        same = torch.equal(other.train.draw(0, 12, 0).support.x, held.train.draw(0, 12, 0).support.x)
+        if same:
+            assert other.protocol["target_mean"] == held.protocol["target_mean"]
+            tests.add(number)
+    assert len(tests) == 8  # validation and test
+
+
+def test_classification_by_text() -> None:
+    source = from_table(frame(), task="patient", target="ill")
+    assert source.train.kind == "classification"
+    assert source.protocol["classes"] == ["no", "yes"]
+    assert source.train.ways == 2
+
+
+def test_missing_values() -> None:
+    table = frame()
+    table.loc[::7, "age"] = np.nan
+    table.loc[::5, "sex"] = None
+    table.loc[3, "score"] = np.nan
+    with pytest.warns(UserWarning, match="1 of 120 rows have no 'patient' or 'score'"):
+        source = from_table(table, task="patient", target="score", features=["age", "sex"])
+    batch = source.train.draw(0, 12, 0)
+    batch.check_values()
+    assert batch.query.x.shape[-1] == 5  # age, age missing, sex: f, m, missing
+
+
+def test_integer_targets() -> None:
+    table = frame()
+    table["grade"] = np.arange(120) % 4
+    table["count"] = np.arange(120)
+    assert from_table(table, task="patient", target="grade").train.kind == "classification"
+    assert from_table(table, task="patient", target="count").train.kind == "regression"
+    assert from_table(table, task="patient", target="grade", kind="regression").train.kind == "regression"
+
+
+def test_a_wrong_column_suggests_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="task names the column 'pateint', .* did you mean 'patient'"):
+        from_table(frame(), task="pateint", target="score")
+    with pytest.raises(ValueError, match="features must not hold the task or target column 'score'"):
+        from_table(frame(), task="patient", target="score", features=["score"])
+    with pytest.raises(FileNotFoundError, match="no table at"):
+        from_table(tmp_path / "none.csv", task="patient", target="score")
+
+
+def test_a_constant_target_is_an_error() -> None:
+    with pytest.raises(ValueError, match="'dose' has one value in all training tasks"):
+        from_table(frame().assign(dose=1.5), task="patient", target="dose")
