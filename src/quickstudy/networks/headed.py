@@ -1,0 +1,33 @@
+"""A network with an output layer."""
+
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from quickstudy.networks.network import Network
+from quickstudy.networks.normalization import Statistics
+from quickstudy.rebuild import register
+from quickstudy.tasks.batch import Tree
+
+__all__ = ["Headed"]
+
+
+@register
+class Headed(Network):
+    """A network, then a linear layer to raw outputs.
+
+    Args:
+        network: the feature extractor.
+        outputs: numbers per example, as a likelihood wants them.
+    """
+
+    def __init__(self, network: Network, outputs: int) -> None:
+        super().__init__()
+        self.network, self.outputs = network, outputs
+        self.width, self.normalization = outputs, network.normalization
+        self.head = nn.Linear(network.width, outputs)
+
+    def forward(
+        self, x: Tree, mask: Bool[Tensor, "task n"], statistics: Statistics | None = None
+    ) -> tuple[Float[Tensor, "task n outputs"], Statistics]:
+        features, kept = self.network(x, mask, statistics)
+        return self.head(features), kept
