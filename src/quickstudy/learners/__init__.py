@@ -1,0 +1,26 @@
+"""How a learner adapts: one file per method."""
+
+from quickstudy.learners.complete_pooling import CompletePooling
+from quickstudy.learners.from_scratch import FromScratch
+from quickstudy.learners.in_context import InContextTransformer
+from quickstudy.learners.learner import Adapted, Learner
+from quickstudy.learners.maml import MAML
+from quickstudy.learners.nearest_neighbour import NearestNeighbour
+from quickstudy.learners.phi import Phi, concatenate, load_phi, save_phi, take
+from quickstudy.learners.prototypical import PrototypicalNetwork
+
+__all__ = [
+    "MAML",
+    "Adapted",
+    "CompletePooling",
+    "FromScratch",
+    "InContextTransformer",
+    "Learner",
+    "NearestNeighbour",
+    "Phi",
+    "PrototypicalNetwork",
+    "concatenate",
+    "load_phi",
+    "save_phi",
+    "take",
+]

@@ -1,0 +1,170 @@
+"""A transformer that learns in context: the support set is the prompt, and adapting is reading it.
+
+Support examples are tokens of input and label that attend to one another; a query is a token of its input alone that
+attends to the support and to nothing else. What the queries attend to, the keys and values of the support at every
+layer, is φ: reading once, predicting many times.
+
+Müller et al., "Transformers Can Do Bayesian Inference" (PFN), ICLR 2022; Kirsch et al., "General-Purpose In-Context
+Learning by Meta-Learning Transformers", 2022.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from quickstudy.learners.learner import Learner
+from quickstudy.learners.phi import Phi
+from quickstudy.networks import MLP, Policy, as_network
+from quickstudy.rebuild import register
+from quickstudy.tasks.batch import Examples, Tree
+from quickstudy.tasks.likelihood import Categorical, Gaussian, Likelihood, Reduction, likelihood_for
+from quickstudy.tasks.source import Kind
+
+__all__ = ["InContextTransformer"]
+
+
+@register
+class InContextTransformer(Learner):
+    """Attention over the support set as the learning algorithm.
+
+    φ holds, for every layer, the keys and values `[task, layer, head, 1 + n, width / heads]` of a learned first token
+    (what there is to attend to when the support is empty) and of the n support examples. The support has no order:
+    there are no positions.
+
+    `update` appends: new examples attend to those in φ and to one another, and the old ones stay as they were read.
+    The result is that of a prompt read in two pieces, not that of adapting to everything at once.
+
+    Args:
+        network: turns an input into features; MLP or Conv4, say.
+        likelihood: what the outputs mean; a Categorical must say its number of ways.
+        width: length of a token.
+        layers: transformer blocks.
+        heads: attention heads; must divide `width`.
+        dropout: of the residual branches, in training.
+        reduction: mean or sum over query examples.
+
+    Raises:
+        ValueError: `width` is not a multiple of `heads`, a size is below one, or dropout is outside [0, 1).
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        likelihood: Likelihood,
+        width: int = 128,
+        layers: int = 4,
+        heads: int = 4,
+        dropout: float = 0.0,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__(likelihood, reduction)
+        if min(width, layers, heads) < 1 or width % heads:
+            raise ValueError(
+                "width, layers and heads must be positive and width a multiple of heads, "
+                f"got {width}, {layers}, {heads}"
+            )
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must lie in [0, 1), got {dropout}")
+        self.network = as_network(network)
+        self.width, self.layers, self.heads, self.dropout = width, layers, heads, dropout
+        self.input = nn.Linear(self.network.width, width)
+        self.label = _label_embedding(likelihood, width)
+        self.asked = nn.Parameter(torch.zeros(width))  # stands where a query's label would
+        self.first = nn.Parameter(torch.randn(width) / width**0.5)
+        self.blocks = nn.ModuleList(_Block(width, heads, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.output = nn.Linear(width, likelihood.outputs)
+
+    @classmethod
+    def example(cls, kind: Kind, normalization: Policy) -> "InContextTransformer":
+        return cls(MLP(6, (16,), normalization), likelihood_for(kind, 4), width=32, layers=2, heads=2)
+
+    def _tokens(self, examples: Examples, features: Tensor) -> Float[Tensor, "task n width"]:
+        labels = examples.y
+        if not isinstance(self.likelihood, Categorical):
+            labels = (labels if labels.ndim == 3 else labels[..., None]).to(features.dtype)
+        return self.input(features) + self.label(labels)
+
+    def _read(self, tokens: Tensor, mask: Tensor, before: Phi | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Keys and values `[task, layer, head, m, …]` of `tokens`, after those in `before`, and which are real."""
+        keys, values = [], []
+        real = mask if before is None else torch.cat([before["real"], mask], 1)
+        for layer, block in enumerate(self.blocks):
+            assert isinstance(block, _Block)
+            key, value = block.keys_and_values(tokens)
+            if before is not None:
+                key = torch.cat([before["keys"][:, layer], key], 2)
+                value = torch.cat([before["values"][:, layer], value], 2)
+            tokens = block(tokens, key, value, real)
+            keys.append(key)
+            values.append(value)
+        return torch.stack(keys, 1), torch.stack(values, 1), real
+
+    def _adapt(self, support: Examples, classes: Bool[Tensor, "task way"] | None) -> Phi:
+        features, statistics = self.network(support.x, support.mask)
+        tokens = self._tokens(support, features)
+        tokens = torch.cat([self.first.expand(support.tasks, 1, -1).to(tokens.dtype), tokens], 1)
+        keys, values, real = self._read(tokens, F.pad(support.mask, (1, 0), value=True), None)
+        return {"keys": keys, "values": values, "real": real, "statistics": statistics}
+
+    def update(self, phi: Phi, examples: Examples) -> Phi:
+        """φ after further examples, read as the continuation of the prompt."""
+        examples.check("examples")
+        examples = examples.inert()
+        features, _ = self.network(examples.x, examples.mask, phi["statistics"])
+        keys, values, real = self._read(self._tokens(examples, features), examples.mask, phi)
+        return {**phi, "keys": keys, "values": values, "real": real}
+
+    def _outputs(self, phi: Phi, x: Tree, mask: Bool[Tensor, "task n"]) -> Float[Tensor, "task n outputs"]:
+        features, _ = self.network(x, mask, phi["statistics"])
+        tokens = self.input(features) + self.asked
+        for layer, block in enumerate(self.blocks):
+            tokens = block(tokens, phi["keys"][:, layer], phi["values"][:, layer], phi["real"])
+        return self.output(self.norm(tokens))
+
+
+class _Block(nn.Module):
+    """A pre-norm transformer block whose keys and values are made apart from its queries."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(width)
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        with torch.no_grad():
+            # Queries and keys begin alike and sharp, so that attention begins as similarity. From independent ones,
+            # episodes of five letters stay at chance for hundreds of steps; from these they are learned at once
+            # (600 steps of 8 tasks on glyphs: 21% against 86%).
+            self.query.weight *= 2
+            self.key_value.weight[:width] = self.query.weight
+        self.merge = nn.Linear(width, width)
+        self.feed_forward = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def _split(self, x: Float[Tensor, "task n width"]) -> Float[Tensor, "task head n part"]:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def keys_and_values(self, tokens: Float[Tensor, "task n width"]) -> tuple[Tensor, Tensor]:
+        """What others attend to of these tokens, `[task, head, n, width / heads]` each."""
+        key, value = self.key_value(self.norm(tokens)).chunk(2, -1)
+        return self._split(key), self._split(value)
+
+    def forward(
+        self, tokens: Float[Tensor, "task n width"], key: Tensor, value: Tensor, real: Bool[Tensor, "task m"]
+    ) -> Float[Tensor, "task n width"]:
+        query = self._split(self.query(self.norm(tokens)))
+        read = F.scaled_dot_product_attention(query, key, value, attn_mask=real[:, None, None])
+        tokens = tokens + self.dropout(self.merge(read.transpose(1, 2).flatten(2)))
+        return tokens + self.dropout(self.feed_forward(tokens))
+
+
+def _label_embedding(likelihood: Likelihood, width: int) -> nn.Module:
+    """From a class number, or from the targets, to a vector."""
+    if isinstance(likelihood, Categorical):
+        return nn.Embedding(likelihood.outputs, width)
+    targets = likelihood.targets if isinstance(likelihood, Gaussian) else None
+    return nn.Linear(targets or 1, width)

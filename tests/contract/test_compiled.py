@@ -1,0 +1,61 @@
+"""The last clause of the contract: `torch.compile(learner, fullgraph=True, dynamic=False)` changes nothing."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+import quickstudy as qs
+from quickstudy.learners import Learner
+
+from .problems import Problems
+
+pytestmark = pytest.mark.unchecked
+
+CASES = [
+    pytest.param(cls, kind, id=f"{name}-{kind}")
+    for name, cls in qs.registered(Learner).items()
+    for kind in sorted(cls.kinds)
+    if cls.__module__.startswith("quickstudy.")
+]
+
+
+@pytest.mark.parametrize("policy", ["support", "none"])
+@pytest.mark.parametrize(("cls", "kind"), CASES)
+def test_one_graph(cls: type[Learner], kind: str, policy: str) -> None:
+    """Traced as one graph, forward and backward, without the code generator (which every method shares)."""
+    check(cls.example(kind, policy), Problems(kind).draw(0, 4, 0), "aot_eager")
+
+
+@pytest.mark.parametrize("name", ["PrototypicalNetwork", "MAML", "InContextTransformer"])
+def test_generated_code(name: str) -> None:
+    """Through inductor, one learner of each way of adapting."""
+    check(
+        qs.registered(Learner)[name].example("classification", "support"),
+        Problems("classification").draw(0, 4, 0),
+        "inductor",
+    )
+
+
+def test_images() -> None:
+    """Convolutions, pooling and grouped convolutions too."""
+    learner = qs.learners.MAML(qs.networks.Conv4(filters=4, size=16), qs.tasks.Categorical(4), inner_steps=1)
+    batch = Problems("classification").draw(0, 2, 0)
+    pictures = batch.map(lambda leaf: leaf)
+    for part in (pictures.support, pictures.query):
+        part.x = torch.randn(*part.y.shape, 1, 16, 16)
+    check(learner, pictures, "aot_eager")
+
+
+def check(learner: Learner, batch: qs.TaskBatch, backend: str) -> None:
+    torch._dynamo.reset()
+    graph = not learner.optimizes  # an optimizer inside `adapt` compiles in parts
+    compiled = torch.compile(learner, fullgraph=graph, dynamic=False, backend=backend)
+    eager = learner(batch)
+    result = compiled(batch)
+    assert_close(result, eager, rtol=2e-4, atol=2e-5)
+    if learner.trainable:
+        gradients = torch.autograd.grad(eager.sum(), list(learner.parameters()), allow_unused=True)
+        compiled_gradients = torch.autograd.grad(result.sum(), list(learner.parameters()), allow_unused=True)
+        for a, b in zip(gradients, compiled_gradients, strict=True):
+            if a is not None:
+                assert_close(b, a, rtol=2e-3, atol=2e-4)

@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+import quickstudy as qs
+from quickstudy.learners import Learner, NearestNeighbour, PrototypicalNetwork
+from quickstudy.networks import MLP
+from quickstudy.tasks import Categorical, Examples, Gaussian
+
+
+def test_adapted_is_the_batch_of_one_task() -> None:
+    learner = PrototypicalNetwork(MLP(4))
+    x, y, new = torch.randn(6, 4), torch.tensor([0, 1, 2, 0, 1, 2]), torch.randn(5, 4)
+    prediction = learner.adapted(x, y)(new)
+    assert prediction.probs.shape == (5, 3)
+    phi = learner.adapt(Examples.of(x[None], y[None]))
+    assert_close(prediction.probs, learner.predict(phi, new[None]).probs[0])
+
+
+def test_adapted_takes_arrays_and_lists() -> None:
+    learner = NearestNeighbour(likelihood=Gaussian())
+    mean = learner.adapted(np.array([[0.0], [1.0]]), [3.0, 5.0])([[0.1], [0.8]]).mean
+    assert mean.tolist() == [3.0, 5.0]
+
+
+def test_adapted_learns_in_evaluation_mode_and_leaves_the_mode() -> None:
+    learner = qs.learners.InContextTransformer(MLP(4), Categorical(3), width=8, heads=2, layers=1, dropout=0.5).train()
+    x, y = torch.randn(6, 4), torch.tensor([0, 1, 2, 0, 1, 2])
+    adapted = learner.adapted(x, y)
+    assert learner.training
+    assert_close(adapted(x).probs, adapted(x).probs)
+    assert not any(p.requires_grad for p in adapted.phi.values() if isinstance(p, torch.Tensor))
+
+
+def test_adapted_without_support_needs_the_classes() -> None:
+    learner = PrototypicalNetwork(MLP(4))
+    empty = torch.zeros(0, 4), torch.zeros(0, dtype=torch.long)
+    with pytest.raises(ValueError, match="classes must be given"):
+        learner.adapted(*empty)
+    assert_close(learner.adapted(*empty, classes=[0, 2])(torch.randn(1, 4)).probs, torch.tensor([[0.5, 0.0, 0.5]]))
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "error", "message"),
+    [
+        (torch.randn(3, 4), torch.tensor([0, 1]), ValueError, "support.x has the shape"),
+        (torch.randn(2, 4), torch.tensor([0.0, 1.0]), TypeError, "classification needs int64 class numbers"),
+        (torch.full((2, 4), torch.nan), torch.tensor([0, 1]), ValueError, "support.x has a value that is not finite"),
+        (torch.randn(2, 4), torch.tensor([-1, 1]), ValueError, "support.y is -1 for example 0"),
+    ],
+)
+def test_adapted_names_bad_input(x: torch.Tensor, y: torch.Tensor, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        PrototypicalNetwork(MLP(4)).adapted(x, y)
+
+
+def test_update_says_what_to_do_where_it_cannot() -> None:
+    learner = PrototypicalNetwork(MLP(4))
+    support = Examples.of(torch.randn(1, 2, 4), torch.tensor([[0, 1]]))
+    with pytest.raises(NotImplementedError, match="PrototypicalNetwork cannot add examples to φ; adapt to the old and"):
+        learner.update(learner.adapt(support), support)
+
+
+def test_a_likelihood_of_another_kind_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match="NearestNeighbour learns classification and regression, .* Bernoulli is for binary"
+    ):
+        NearestNeighbour(likelihood=qs.tasks.Bernoulli())
+
+
+def test_reduction_scales_the_loss() -> None:
+    network, batch = (
+        MLP(4),
+        qs.TaskBatch(
+            Examples.of(torch.randn(2, 4, 4), torch.tensor([[0, 1, 0, 1]] * 2)),
+            Examples.of(torch.randn(2, 6, 4), torch.tensor([[0, 1, 0, 1, 0, 1]] * 2)),
+            torch.ones(2, 2, dtype=torch.bool),
+        ),
+    )
+    mean, total = PrototypicalNetwork(network)(batch), PrototypicalNetwork(network, reduction="sum")(batch)
+    assert_close(total, 6 * mean)
+
+
+def test_normalization_is_reported() -> None:
+    assert PrototypicalNetwork(qs.networks.Conv4(normalization="task")).normalization == "task"
+    assert NearestNeighbour().normalization == "none"
+
+
+def test_every_learner_is_registered() -> None:
+    public = {getattr(qs.learners, name) for name in qs.learners.__all__}
+    learners = {cls for cls in public if isinstance(cls, type) and issubclass(cls, Learner) and cls is not Learner}
+    assert learners <= set(qs.registered(Learner).values())
