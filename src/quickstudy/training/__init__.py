@@ -1,0 +1,25 @@
+"""The one training loop, and what plugs into it."""
+
+from quickstudy.training.backward import Backward, Losses, Mean, Sum
+from quickstudy.training.errors import NonFiniteLossError
+from quickstudy.training.fabric import Precision, make_fabric
+from quickstudy.training.fit import fit
+from quickstudy.training.history import History
+from quickstudy.training.log import read_log
+from quickstudy.training.loop import Score
+from quickstudy.training.memory import reuse_memory
+
+__all__ = [
+    "Backward",
+    "History",
+    "Losses",
+    "Mean",
+    "NonFiniteLossError",
+    "Precision",
+    "Score",
+    "Sum",
+    "fit",
+    "make_fabric",
+    "read_log",
+    "reuse_memory",
+]

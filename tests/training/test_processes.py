@@ -1,0 +1,33 @@
+"""Two gloo processes make the update of one process with the whole batch, to rounding, whatever the normalization."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+SCRIPT = str(Path(__file__).with_name("two_processes.py"))
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, dict]:
+    folder = tmp_path_factory.mktemp("processes")
+    subprocess.run([sys.executable, SCRIPT, str(folder / "one.pt")], check=True, timeout=200)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", SCRIPT]
+    subprocess.run([*command, str(folder / "two.pt")], check=True, timeout=250)
+    return torch.load(folder / "one.pt"), torch.load(folder / "two.pt")
+
+
+CASES = ["support", "transductive", "running", "task", "layer"]
+NAMES = [f"prototypical-{policy}" for policy in CASES] + ["sum", "reduces", "maml", "named"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_same_update(name: str, results: tuple[dict, dict]) -> None:
+    one, two = (result[name] for result in results)
+    for key, weight in one["weights"].items():
+        assert_close(two["weights"][key], weight, rtol=1e-9, atol=1e-11)
+    assert_close(torch.tensor(two["loss"]), torch.tensor(one["loss"]))
+    assert_close(torch.tensor(two["validation"]), torch.tensor(one["validation"]))
