@@ -1,0 +1,24 @@
+"""Scores over tasks with intervals, paired comparison, and what is best possible."""
+
+from quickstudy.evaluation.evaluate import Scores, evaluate, summarize
+from quickstudy.evaluation.intervals import Interval, interval
+from quickstudy.evaluation.metrics import HIGHER_IS_BETTER, calibration_error, task_metrics
+from quickstudy.evaluation.oracles import SinusoidOracle
+from quickstudy.evaluation.paired import Difference, compare
+from quickstudy.evaluation.scores_file import load_scores, save_scores
+
+__all__ = [
+    "HIGHER_IS_BETTER",
+    "Difference",
+    "Interval",
+    "Scores",
+    "SinusoidOracle",
+    "calibration_error",
+    "compare",
+    "evaluate",
+    "interval",
+    "load_scores",
+    "save_scores",
+    "summarize",
+    "task_metrics",
+]

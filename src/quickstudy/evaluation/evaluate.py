@@ -1,0 +1,149 @@
+"""Scoring a learner on tasks it has not seen: the same numbered tasks for everyone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from quickstudy import progress
+from quickstudy.evaluation.intervals import Interval, Values, interval
+from quickstudy.evaluation.metrics import calibration_bins, calibration_error, class_probabilities, task_metrics
+from quickstudy.learners import Learner
+from quickstudy.tasks.source import Split
+from quickstudy.training.fabric import make_fabric, to_module
+
+__all__ = ["Scores", "evaluate", "summarize"]
+
+_RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of one learner on numbered tasks.
+
+    Attributes:
+        values: by metric, one number per task.
+        bins: `[task, bin, 3]` for calibration; None for real targets.
+        seed: of the stream of tasks.
+        split: its name.
+    """
+
+    values: dict[str, Values]
+    bins: Float[Tensor, "task bin 3"] | None = None
+    seed: int = 0
+    split: str = "test"
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks."""
+        return len(next(iter(self.values.values())))
+
+    def summary(self) -> dict[str, Interval]:
+        """Every metric with its 95% interval over tasks."""
+        return summarize([self])
+
+    def __str__(self) -> str:
+        return f"{show(self.summary())} ({self.tasks} {self.split} tasks)"
+
+
+def show(summary: dict[str, Interval]) -> str:
+    """Metrics in one line, accuracy in percent."""
+    parts = []
+    for name, value in summary.items():
+        factor, digits = (100, 2) if name == "accuracy" else (1, 4)
+        parts.append(f"{name} {factor * value.mean:.{digits}f} ± {factor * value.ci95:.{digits}f}")
+    return ", ".join(parts)
+
+
+def evaluate(
+    learner: Learner,
+    split: Split,
+    *,
+    tasks: int = 600,
+    seed: int = 0,
+    batch_size: int = 32,
+    device: str = "auto",
+    precision: Any = "32-true",
+) -> Scores:
+    """Adapt to the support of numbered tasks and score the predictions for their queries.
+
+    The tasks are the draws 0 … tasks − 1 of the split's stream, whoever is scored and however they are batched. A split
+    with fewer different tasks is gone through once.
+
+    Args:
+        learner: put into evaluation mode meanwhile.
+        split: usually `source.test`.
+        tasks: how many; 600 or more for a claim.
+        seed: of the stream.
+        batch_size: tasks at a time.
+        device, precision: as for `fit`.
+
+    Raises:
+        ValueError: a number below one, or a prediction that is not finite.
+    """
+    if tasks < 1 or batch_size < 1:
+        raise ValueError(f"tasks and batch_size must be at least 1, got {tasks} and {batch_size}")
+    fabric = make_fabric(device, precision)
+    tasks = min(tasks, split.size or tasks)
+    training, home = learner.training, next((p.device for p in learner.parameters()), torch.device("cpu"))
+    learner, split = learner.to(fabric.device).eval(), split.to(fabric.device)
+    values: dict[str, list[Tensor]] = {}
+    bins = []
+    with progress.bar("evaluating", tasks) as bar, torch.no_grad(), fabric.autocast():
+        for first in range(0, tasks, batch_size):
+            batch = to_module(split.draw(first, min(batch_size, tasks - first), seed), learner, fabric)
+            query = batch.query.inert()
+            prediction = learner.predict(learner.adapt(batch.support, batch.classes), query.x, query.mask)
+            for name, value in task_metrics(prediction, query.y, query.mask).items():
+                values.setdefault(name, []).append(value.cpu())
+            probs = class_probabilities(prediction)
+            if probs is not None:
+                bins.append(calibration_bins(probs, query.y, query.mask).cpu())
+            bar.advance(batch.tasks)
+    learner.to(home).train(training)
+    return Scores(
+        {name: torch.cat(value).numpy() for name, value in sorted(values.items())},
+        torch.cat(bins) if bins else None,
+        seed,
+        split.name,
+    )
+
+
+def summarize(runs: Sequence[Scores]) -> dict[str, Interval]:
+    """Every metric of several runs (training seeds) on the same tasks, with intervals over runs and tasks.
+
+    The calibration error is not a mean over tasks: it is that of all queries together, and its interval is a bootstrap
+    over tasks (and Student's over runs).
+
+    Raises:
+        ValueError: no run, or runs on different tasks.
+    """
+    if not runs:
+        raise ValueError("runs is empty: there must be at least one")
+    if len({(run.tasks, run.seed, run.split) for run in runs}) > 1:
+        raise ValueError("the runs were scored on different tasks; score all on the same split, seed and number")
+    summary = {name: interval(np.stack([run.values[name] for run in runs])) for name in runs[0].values}
+    bins = [run.bins for run in runs if run.bins is not None]
+    if bins:
+        summary["ece"] = _calibration(torch.stack(bins))
+    return summary
+
+
+def _calibration(bins: Float[Tensor, "seed task bin 3"]) -> Interval:
+    seeds, tasks = bins.shape[:2]
+    errors = calibration_error(bins.sum(1))
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.rand(_RESAMPLES, tasks, generator=generator)
+    picks = (weights * tasks).long()
+    counts = torch.zeros(_RESAMPLES, tasks, dtype=bins.dtype).scatter_add(
+        1, picks, torch.ones_like(picks, dtype=bins.dtype)
+    )
+    resampled = calibration_error(torch.einsum("rt,stbk->rsbk", counts, bins)).mean(1)
+    half = 1.96 * float(resampled.std()) if tasks > 1 else float("nan")
+    if seeds > 1:
+        half = float(np.hypot(half, interval(errors.numpy()).ci95))
+    return Interval(float(errors.mean()), half, tasks, seeds)

@@ -1,0 +1,48 @@
+"""Scores on disk: every task's number, so that runs can be paired later."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from quickstudy.evaluation.evaluate import Scores
+from quickstudy.files import replacing
+
+__all__ = ["load_scores", "save_scores"]
+
+
+def save_scores(scores: Mapping[str, Scores], path: Path) -> None:
+    """Write the scores under several protocols to one file, atomically."""
+    tensors, header = {}, {}
+    for protocol, score in scores.items():
+        header[protocol] = {"seed": score.seed, "split": score.split, "metrics": list(score.values)}
+        tensors.update({f"{protocol}/{name}": torch.from_numpy(value) for name, value in score.values.items()})
+        if score.bins is not None:
+            tensors[f"{protocol}/bins"] = score.bins
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={"scores": json.dumps(header)})
+
+
+def load_scores(path: Path) -> dict[str, Scores]:
+    """Read what `save_scores` wrote.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"no scores at {path}")
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["scores"])
+        keys = set(file.keys())
+        return {
+            protocol: Scores(
+                {name: file.get_tensor(f"{protocol}/{name}").numpy() for name in about["metrics"]},
+                file.get_tensor(f"{protocol}/bins") if f"{protocol}/bins" in keys else None,
+                about["seed"],
+                about["split"],
+            )
+            for protocol, about in header.items()
+        }
