@@ -1,0 +1,24 @@
+"""Experiments, one file each; importing this package makes them known."""
+
+from quickstudy.recipes.glyphs_compare import GlyphsCompare
+from quickstudy.recipes.omniglot_maml import OmniglotMAML
+from quickstudy.recipes.omniglot_prototypical import OmniglotPrototypical
+from quickstudy.recipes.own_tasks import OwnTasks
+from quickstudy.recipes.recipe import Contestant, Recipe, Training, option, recipe, recipes
+from quickstudy.recipes.run import run
+from quickstudy.recipes.sinusoid_maml import SinusoidMAML
+
+__all__ = [
+    "Contestant",
+    "GlyphsCompare",
+    "OmniglotMAML",
+    "OmniglotPrototypical",
+    "OwnTasks",
+    "Recipe",
+    "SinusoidMAML",
+    "Training",
+    "option",
+    "recipe",
+    "recipes",
+    "run",
+]

@@ -1,0 +1,101 @@
+"""Your own tasks: a table with a task column, or a folder of images by class."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from quickstudy.learners import (
+    MAML,
+    CompletePooling,
+    FromScratch,
+    InContextTransformer,
+    NearestNeighbour,
+    PrototypicalNetwork,
+)
+from quickstudy.networks import MLP, Conv4
+from quickstudy.recipes.recipe import Contestant, Recipe, Training, option, recipe
+from quickstudy.tasks import TaskSource, from_folder, from_table, likelihood_for
+
+__all__ = ["OwnTasks"]
+
+
+@recipe
+class OwnTasks(Recipe):
+    """Does learning across these tasks help? Everyone on the same held-out tasks, with a verdict."""
+
+    name = "own-tasks"
+    claim = "Whether learning across your own tasks helps, and by how much, on tasks held out whole."
+
+    @dataclass(frozen=True)
+    class Settings:
+        """A table wants `task` and `target`; a folder wants `ways`, `shots` and `queries`."""
+
+        data: str = option("", "a CSV file, or a folder with one folder of images per class")
+        task: str = option("", "the column that names the task (table)")
+        target: str = option("", "the column to predict (table)")
+        share: float = option(0.5, "share of each task's rows that is its support (table)")
+        kind: str = option("", "classification or regression, when it should not be guessed (table)")
+        labels: str = option("shared", "whether classes mean the same in every task: shared or own (table)")
+        ways: int = option(5, "classes per task (folder)")
+        shots: int = option(1, "support images per class (folder)")
+        queries: int = option(5, "query images per class (folder)")
+        size: int = option(28, "images are scaled to this many pixels (folder)")
+        steps: int = option(500, "training steps")
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        super().__init__(settings)
+        if not self.settings.data:
+            raise ValueError("own-tasks needs --data: a CSV file, or a folder with one folder of images per class")
+        self._images = Path(self.settings.data).is_dir()
+        self._source = self._folder() if self._images else self._table()
+        self.metric = "mse" if self._source.train.kind == "regression" else "accuracy"  # type: ignore[misc]
+
+    def _folder(self) -> TaskSource:
+        chosen = self.settings
+        return from_folder(chosen.data, size=chosen.size).episodes(chosen.ways, chosen.shots, chosen.queries)
+
+    def _table(self) -> TaskSource:
+        chosen = self.settings
+        if not (chosen.task and chosen.target):
+            raise ValueError("a table needs --task, the column that names the task, and --target, the one to predict")
+        return from_table(
+            chosen.data,
+            task=chosen.task,
+            target=chosen.target,
+            kind=chosen.kind or None,
+            shots=chosen.share,
+            labels=chosen.labels,
+        )
+
+    def tests(self) -> dict[str, TaskSource]:
+        return {"own": self._source}
+
+    def contestants(self) -> dict[str, Contestant]:
+        source, steps = self._source, self.settings.steps
+        likelihood = likelihood_for(source.train.kind, source.train.ways)
+        inputs = source.train.draw(0, 1, 0).support.x.shape[2:]
+
+        def network() -> Conv4 | MLP:
+            return Conv4(inputs[0], inputs[1], normalization="layer") if self._images else MLP(inputs[0], (64, 64))
+
+        def training(rate: float, batch_size: int = 8) -> Training:
+            return Training(source.train, steps, batch_size, rate, validation=source.validation)
+
+        contestants = {
+            "in-context": Contestant(
+                lambda: InContextTransformer(network(), likelihood, width=64, layers=2), training(1e-3)
+            ),
+            "MAML": Contestant(lambda: MAML(network(), likelihood, inner_steps=3, inner_rate=0.05), training(1e-3)),
+            "complete pooling": Contestant(
+                lambda: CompletePooling(network(), likelihood), training(1e-3), role="baseline"
+            ),
+            "from scratch": Contestant(
+                lambda: FromScratch(network(), likelihood, steps=100, rate=3e-3, weight_decay=0.01), role="baseline"
+            ),
+            "nearest neighbour": Contestant(
+                lambda: NearestNeighbour(likelihood=likelihood, neighbours=1 if self._images else 5), role="baseline"
+            ),
+        }
+        if self._images:
+            prototypical = Contestant(lambda: PrototypicalNetwork(network()), training(1e-3))
+            contestants = {"prototypical": prototypical, **contestants}
+        return contestants

@@ -1,0 +1,166 @@
+"""What an experiment is: which learners, on which tasks, trained how, judged on what.
+
+A recipe is a class with a `Settings` dataclass, whose fields become options of the command, and two functions:
+`tests`, the protocols that everyone is scored on, and `contestants`, who is scored. Running it is not its business.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any, ClassVar, Literal, TypeAlias
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+
+from quickstudy.learners import Learner
+from quickstudy.tasks import Split, TaskSource
+from quickstudy.training import Precision, Score
+
+__all__ = ["Contestant", "Recipe", "Training", "option", "recipe", "recipes"]
+
+Role: TypeAlias = Literal["learner", "baseline", "optimum"]
+
+
+def option(default: Any, help: str) -> Any:
+    """A field of a recipe's settings, with what it means."""
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a contestant is trained.
+
+    Attributes:
+        tasks: the tasks to train on.
+        steps: optimizer steps.
+        batch_size: tasks per step.
+        rate: the highest learning rate of Adam; it rises linearly to that over the first fifth of the steps, then
+            falls to nothing along a cosine.
+        clip: largest norm of the gradient; None leaves it.
+        precision: of the forward pass.
+        validation: tasks to choose weights by; None keeps the last ones.
+        validation_size: how many of them.
+        validations: how many times, spread evenly over the run.
+        score: what to choose weights by; the loss by default.
+    """
+
+    tasks: Split
+    steps: int
+    batch_size: int
+    rate: float = 1e-3
+    clip: float | None = 10.0
+    precision: Precision = "32-true"
+    validation: Split | None = None
+    validation_size: int = 200
+    validations: int = 20
+    score: Score | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of `fit`."""
+        return {
+            "steps": self.steps,
+            "batch_size": self.batch_size,
+            "optimizer": partial(torch.optim.Adam, lr=self.rate),
+            "schedule": self._schedule,
+            "clip": self.clip,
+            "precision": self.precision,
+            "validation": self.validation,
+            "validation_size": self.validation_size,
+            "validate_every": max(1, self.steps // self.validations),
+            "score": self.score,
+        }
+
+    def _schedule(self, optimizer: Optimizer) -> LRScheduler:
+        rise = max(1, self.steps // 5)
+
+        def factor(step: int) -> float:
+            if step < rise:
+                return (step + 1) / rise
+            return (1 + math.cos(math.pi * (step - rise) / max(1, self.steps - rise))) / 2
+
+        return LambdaLR(optimizer, factor)
+
+    def describe(self) -> dict[str, Any]:
+        """For the card."""
+        return {
+            "steps": self.steps,
+            "batch_size": self.batch_size,
+            "optimizer": f"Adam, linear to {self.rate}, cosine to 0",
+            "clip": self.clip,
+            "precision": self.precision,
+            "chosen on": f"{self.validation_size} validation tasks, {self.validations} times"
+            if self.validation
+            else "last step",
+        }
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A learner to be scored.
+
+    Attributes:
+        build: makes it; what is random in it comes from torch's global generator, seeded by the run.
+        training: None for those that learn nothing across tasks.
+        batch_size: tasks at a time when it is scored.
+        role: `learner` when it learns across tasks, `baseline` when it is what a practical person would try first,
+            `optimum` when it knows what no learner knows.
+    """
+
+    build: Callable[[], Learner]
+    training: Training | None = None
+    batch_size: int = 32
+    role: Role = "learner"
+
+
+class Recipe(ABC):
+    """An experiment. A subclass names it, states what is claimed, and is registered with `@recipe`.
+
+    Class attributes:
+        name: as typed on the command line.
+        claim: what it is to show, in a sentence.
+        main: the contestant that `quickstudy run` trains; None when the comparison itself is the point.
+        metric: what contestants are compared by.
+        Settings: a dataclass of options, made with `option`.
+    """
+
+    name: ClassVar[str]
+    claim: ClassVar[str]
+    main: ClassVar[str | None] = None
+    metric: ClassVar[str] = "accuracy"
+    test_tasks: ClassVar[int] = 600
+
+    @dataclass(frozen=True)
+    class Settings:
+        """Options of the recipe."""
+
+    def __init__(self, settings: Any = None) -> None:
+        self.settings: Any = self.Settings() if settings is None else settings
+
+    @abstractmethod
+    def tests(self) -> dict[str, TaskSource]:
+        """The protocols everyone is scored on, by name (`5way1shot`); the first is the one that is compared."""
+
+    @abstractmethod
+    def contestants(self) -> dict[str, Contestant]:
+        """Who is scored, by name; those that learn across tasks first."""
+
+    def describe(self) -> dict[str, Any]:
+        """Settings as plain data, for the card."""
+        return asdict(self.settings)
+
+
+_recipes: dict[str, type[Recipe]] = {}
+
+
+def recipe(cls: type[Recipe]) -> type[Recipe]:
+    """Class decorator: the command knows the recipe."""
+    _recipes[cls.name] = cls
+    return cls
+
+
+def recipes() -> dict[str, type[Recipe]]:
+    """All recipes by name."""
+    return dict(_recipes)

@@ -1,0 +1,177 @@
+"""Running a recipe: train, score, write down; and go on where an interrupted run stopped."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from quickstudy import progress
+from quickstudy.evaluation import Scores, evaluate, load_scores, save_scores
+from quickstudy.files import write_text
+from quickstudy.learners import Learner
+from quickstudy.rebuild import load, save
+from quickstudy.recipes.recipe import Contestant, Recipe
+from quickstudy.reporting import Outcome, card, curves, task_picture, write_card, write_report
+from quickstudy.training import fit, read_log
+
+__all__ = ["run"]
+
+
+def run(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    seeds: Sequence[int] = (0,),
+    everyone: bool = False,
+    device: str = "auto",
+    resume: bool = False,
+    command: str = "",
+) -> dict[str, Any]:
+    """Train and score a recipe's main contestant, or everyone, and write `result.json` and `report.html`.
+
+    Every single run (one contestant, one seed) has a folder with `log.jsonl`, `checkpoint.pt`, `learner.safetensors`,
+    `scores.safetensors` and `result.json`: `folder` itself when there is one run in all, and folders below it
+    otherwise. A finished run is not repeated. What learns nothing across tasks is scored once, with the first seed.
+
+    Args:
+        recipe: what to run.
+        folder: where to.
+        seeds: of training; several give intervals over seeds.
+        everyone: all contestants rather than the main one (always so when there is no main one).
+        device: as for `fit`.
+        resume: go on with what is in `folder`.
+        command: the command line, for the card.
+
+    Returns:
+        The card.
+
+    Raises:
+        FileExistsError: `folder` holds a run and `resume` is False.
+        ValueError: `folder` holds a run with other settings, or a seed stands twice.
+    """
+    if len(set(seeds)) != len(seeds) or not seeds or min(seeds) < 0:
+        raise ValueError(f"seeds must be different numbers of at least 0, got {list(seeds)}")
+    contestants, tests = recipe.contestants(), recipe.tests()
+    if recipe.main is not None and not everyone:
+        contestants = {recipe.main: contestants[recipe.main]}
+    _claim_folder(
+        folder,
+        resume,
+        {"recipe": recipe.name, "settings": recipe.describe(), "seeds": list(seeds), "everyone": everyone},
+    )
+    protocol = {name: source.protocol | {"tasks": recipe.test_tasks} for name, source in tests.items()}
+    outcomes: dict[str, Outcome] = {}
+    learners: dict[str, Learner] = {}
+    single = len(contestants) == 1 and len(seeds) == 1
+    for name, contestant in contestants.items():
+        for seed in seeds if contestant.training else seeds[:1]:
+            place = folder
+            if not single:
+                place = folder / _slug(name) / f"seed{seed}" if len(contestants) > 1 else folder / f"seed{seed}"
+            one = _Run(recipe, name, contestant, seed, place, device)
+            learner, scores, seconds = one.finish(tests)
+            describe = contestant.training.describe() if contestant.training else None
+            outcome = outcomes.setdefault(name, Outcome(contestant.role, [], [], describe, learner.normalization))
+            outcome.scores.append(scores)
+            outcome.seconds.append(seconds)
+            if (place / "log.jsonl").exists():
+                outcome.curves.append(read_log(place / "log.jsonl"))
+            learners.setdefault(name, learner)
+            if not single:
+                only = {name: Outcome(contestant.role, [scores], [seconds], describe, learner.normalization)}
+                write_card(_card(recipe, command, [seed], protocol, only), place / "result.json")
+    result = _card(recipe, command, seeds, protocol, outcomes)
+    pictures = {}
+    logs = {name: outcome.curves for name, outcome in outcomes.items() if outcome.curves}
+    if logs:
+        pictures["Learning curves"] = curves(logs)
+    pictures["One test task"] = task_picture(learners, next(iter(tests.values())).test.draw(0, 1, 0))
+    write_report(result, pictures, folder / "report.html")
+    write_card(result, folder / "result.json")
+    return result
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One contestant, one seed."""
+
+    recipe: Recipe
+    name: str
+    contestant: Contestant
+    seed: int
+    folder: Path
+    device: str
+
+    def finish(self, tests: dict[str, Any]) -> tuple[Learner, dict[str, Scores], float]:
+        """Train and score, as far as that is not done; the learner, its scores and the seconds of training."""
+        weights, scored, timed = (
+            self.folder / name for name in ("learner.safetensors", "scores.safetensors", "seconds.json")
+        )
+        if scored.exists():
+            return load(weights), load_scores(scored), json.loads(timed.read_text())
+        progress.console.log(f"{self.recipe.name}: {self.name}, seed {self.seed}")
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            learner = self.contestant.build()
+        seconds = 0.0
+        training = self.contestant.training
+        if training is not None:
+            history = fit(
+                learner,
+                training.tasks,
+                seed=self.seed,
+                device=self.device,
+                folder=self.folder,
+                resume=True,
+                **training.arguments(),
+            )
+            seconds = history.seconds
+        learner = learner.to("cpu").eval()
+        save(learner, weights)
+        scores = {
+            name: evaluate(
+                learner,
+                source.test,
+                tasks=self.recipe.test_tasks,
+                batch_size=self.contestant.batch_size,
+                device=self.device,
+            )
+            for name, source in tests.items()
+        }
+        write_text(timed, json.dumps(seconds))
+        save_scores(scores, scored)
+        return learner, scores, seconds
+
+
+def _card(
+    recipe: Recipe, command: str, seeds: Sequence[int], protocol: dict[str, Any], outcomes: dict[str, Outcome]
+) -> dict[str, Any]:
+    return card(recipe.name, recipe.claim, command, seeds, recipe.describe(), protocol, outcomes, recipe.metric)
+
+
+def _claim_folder(folder: Path, resume: bool, config: dict[str, Any]) -> None:
+    """Make sure that `folder` is new, or holds the very run that is to be resumed."""
+    path = folder / "config.json"
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if not resume:
+            raise FileExistsError(f"{folder} holds a run of {before['recipe']}; pass --resume, or another --out")
+        now = json.loads(json.dumps(config))
+        if before != now:
+            changed = [key for key in now if before.get(key) != now[key]]
+            raise ValueError(
+                f"{folder} holds a run with other {', '.join(changed)}: "
+                + "; ".join(f"{key} was {before.get(key)}, now {now[key]}" for key in changed)
+            )
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder} is not empty and holds no run; choose another --out")
+    write_text(path, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

@@ -1,0 +1,148 @@
+"""Result cards: what was run, how, on what, and what came out, in one JSON file."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from quickstudy.evaluation import HIGHER_IS_BETTER, Difference, Interval, Scores, compare, summarize
+from quickstudy.files import write_text
+from quickstudy.reporting.machine import machine
+
+__all__ = ["Outcome", "card", "differences", "read_card", "verdict", "write_card"]
+
+
+@dataclass
+class Outcome:
+    """What one contestant achieved.
+
+    Attributes:
+        role: `learner`, `baseline` or `optimum`.
+        scores: for every run (seed), the scores by protocol.
+        seconds: training time of every run; 0 for what is not trained.
+        training: how it was trained; None when it was not.
+        normalization: the policy of its network.
+        curves: for every run, lines of its log.
+    """
+
+    role: str
+    scores: list[dict[str, Scores]]
+    seconds: list[float]
+    training: dict[str, Any] | None = None
+    normalization: str = "none"
+    curves: list[list[dict[str, Any]]] = field(default_factory=list)
+
+    def runs(self, protocol: str) -> list[Scores]:
+        """The scores of all runs under one protocol."""
+        return [scores[protocol] for scores in self.scores]
+
+    def metrics(self) -> dict[str, Interval]:
+        """`protocol.metric` → mean over runs and tasks, with its interval."""
+        return {
+            f"{protocol}.{name}": value
+            for protocol in self.scores[0]
+            for name, value in summarize(self.runs(protocol)).items()
+        }
+
+
+def card(
+    recipe: str,
+    claim: str,
+    command: str,
+    seeds: Sequence[int],
+    config: Mapping[str, Any],
+    protocol: Mapping[str, Any],
+    outcomes: Mapping[str, Outcome],
+    metric: str,
+) -> dict[str, Any]:
+    """Everything a reader needs to believe, or to repeat, a result.
+
+    With one contestant its metrics stand at the top; with several, each has an entry under `learners`, and their
+    paired differences on the same tasks follow.
+    """
+    first = next(iter(outcomes.values()))
+    result: dict[str, Any] = {
+        "recipe": recipe,
+        "claim": claim,
+        "command": command,
+        "seed": seeds[0] if len(seeds) == 1 else None,
+        "seeds": list(seeds),
+        "config": dict(config),
+        "protocol": dict(protocol),
+        "steps": first.training["steps"] if first.training else 0,
+        "seconds": round(sum(sum(outcome.seconds) for outcome in outcomes.values()), 1),
+        "machine": machine(),
+        "metrics": {name: value.to_json() for name, value in first.metrics().items()},
+    }
+    if len(outcomes) > 1:
+        result["learners"] = {
+            name: {
+                "role": outcome.role,
+                "normalization": outcome.normalization,
+                "training": outcome.training,
+                "seconds": [round(seconds, 1) for seconds in outcome.seconds],
+                "metrics": {key: value.to_json() for key, value in outcome.metrics().items()},
+            }
+            for name, outcome in outcomes.items()
+        }
+        result["differences"] = [
+            {"protocol": protocol, "first": a, "second": b, "metric": metric, **d.value.to_json(), "words": str(d)}
+            for protocol in first.scores[0]
+            for a, b, d in differences(outcomes, protocol, metric)
+        ]
+        result["verdict"] = verdict(outcomes, next(iter(first.scores[0])), metric)
+    else:
+        result["normalization"], result["training"] = first.normalization, first.training
+    return result
+
+
+def differences(outcomes: Mapping[str, Outcome], protocol: str, metric: str) -> list[tuple[str, str, Difference]]:
+    """Every learner against every baseline, paired on the same tasks."""
+    learners = [name for name, outcome in outcomes.items() if outcome.role == "learner"]
+    baselines = [name for name, outcome in outcomes.items() if outcome.role == "baseline"]
+    return [
+        (a, b, compare(outcomes[a].runs(protocol), outcomes[b].runs(protocol), metric))
+        for a in learners
+        for b in baselines
+    ]
+
+
+def verdict(outcomes: Mapping[str, Outcome], protocol: str, metric: str) -> str:
+    """Does learning across tasks help? The first-named learner against the baseline that does best on the test tasks.
+
+    The learner is named beforehand and the baseline is picked afterwards, so luck in picking is on the baseline's side.
+    """
+    learner = next((name for name, outcome in outcomes.items() if outcome.role == "learner"), None)
+    baselines = [name for name, outcome in outcomes.items() if outcome.role == "baseline"]
+    if learner is None or not baselines:
+        return "There is nothing to compare."
+    sign = 1 if HIGHER_IS_BETTER[metric] else -1
+    best = max(baselines, key=lambda name: sign * outcomes[name].metrics()[f"{protocol}.{metric}"].mean)
+    difference = compare(outcomes[learner].runs(protocol), outcomes[best].runs(protocol), metric)
+    says = {
+        True: "Learning across tasks helps",
+        False: "Learning across tasks does not help here",
+        None: "No difference is shown",
+    }[difference.better]
+    value = difference.value
+    return (
+        f"{says}: at {protocol}, {learner} against the best baseline, {best}: {difference}, "
+        f"{value.tasks} tasks, {value.seeds} seed{'s' if value.seeds > 1 else ''}."
+    )
+
+
+def write_card(result: Mapping[str, Any], path: Path) -> None:
+    """Write a card, atomically."""
+    write_text(path, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """Read a card.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"no result at {path}")
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,79 @@
+"""Tables of a Markdown file, filled from result cards: `python -m quickstudy.reporting.readme README.md results`.
+
+Between `<!-- card: NAME -->` and `<!-- end of card -->` stands what the card `NAME.json` says, and nothing written by
+hand.
+"""
+
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from quickstudy.files import write_text
+from quickstudy.reporting.cards import read_card
+from quickstudy.reporting.report import metric_cell
+
+__all__ = ["fill", "main", "markdown"]
+
+_BLOCK = re.compile(r"(<!-- card: (\S+) -->\n).*?(<!-- end of card -->)", re.DOTALL)
+
+
+def fill(text: str, folder: Path) -> str:
+    """`text` with every block filled from the cards in `folder`.
+
+    Raises:
+        FileNotFoundError: a block names a card that does not exist.
+    """
+    return _BLOCK.sub(
+        lambda match: match[1] + markdown(read_card(folder / f"{match[2]}.json")) + match[3],
+        text,
+    )
+
+
+def markdown(card: Mapping[str, Any]) -> str:
+    """A card as a Markdown table, with the command that makes it."""
+    rows = _benchmark(card) if "benchmark" in card else _experiment(card)
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    lines.insert(1, "|" + " --- |" * len(rows[0]))
+    where = card["machine"]
+    machine = f"{where['cores']} × {where['cpu']}" + (f", {where['gpu']}" if where["gpu"] else "")
+    seeds = f"; seeds {', '.join(map(str, card['seeds']))}" if card.get("seeds") else ""
+    foot = f"`{card['command']}`{seeds}; {machine}, torch {where['torch']}"
+    return "\n".join([*lines, "", foot, ""])
+
+
+def _experiment(card: Mapping[str, Any]) -> list[list[str]]:
+    """A row per learner, a column per protocol, of the metric that is compared."""
+    learners = card.get("learners") or {card["recipe"]: {"metrics": card["metrics"], "seconds": [card["seconds"]]}}
+    metric = "accuracy" if any(name.endswith(".accuracy") for name in card["metrics"]) else "mse"
+    protocols = [name.rpartition(".")[0] for name in card["metrics"] if name.endswith(f".{metric}")]
+    unit = "accuracy, %" if metric == "accuracy" else "mean squared error"
+    rows = [[unit, *protocols, "training seconds"]]
+    for name, entry in learners.items():
+        seconds = entry["seconds"]
+        cells = [metric_cell(metric, entry["metrics"].get(f"{protocol}.{metric}")) for protocol in protocols]
+        rows.append([name, *cells, f"{sum(seconds) / len(seconds):.0f}"])
+    return rows
+
+
+def _benchmark(card: Mapping[str, Any]) -> list[list[str]]:
+    rows = [[card["claim"], ""]]
+    for name, value in card["metrics"].items():
+        if isinstance(value, dict):
+            shown = metric_cell("accuracy", value)
+        elif isinstance(value, list):
+            shown = ", ".join(map(str, value))
+        else:
+            shown = f"{value:,}"
+        rows.append([name, shown])
+    return rows
+
+
+def main(path: Path, folder: Path) -> None:
+    """Fill a file in place."""
+    write_text(path, fill(path.read_text(encoding="utf-8"), folder))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,199 @@
+"""Every recipe runs end to end in a few steps, and writes what it should."""
+
+import json
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import quickstudy as qs
+from quickstudy.recipes import GlyphsCompare, OwnTasks, Recipe, SinusoidMAML, recipes, run
+from quickstudy.recipes.recipe import Training
+from quickstudy.tasks import sinusoids
+
+needs_omniglot = pytest.mark.skipif(
+    not (Path(os.environ.get("QUICKSTUDY_DATA", "")) / "omniglot").exists(),
+    reason="QUICKSTUDY_DATA has no omniglot; the glyph recipe runs the same code",
+)
+
+
+@pytest.fixture(autouse=True)
+def few_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the 600 test and 200 validation tasks, a few are enough to see that everything is wired."""
+    monkeypatch.setattr(Recipe, "test_tasks", 12)
+    arguments = Training.arguments
+    monkeypatch.setattr(Training, "arguments", lambda self: {**arguments(self), "validation_size": 8})
+
+
+def table(path: Path) -> Path:
+    generator = np.random.default_rng(0)
+    slope = np.repeat(generator.normal(size=24), 10)
+    frame = pd.DataFrame({"clinic": np.repeat(np.arange(24), 10), "dose": generator.normal(size=240)})
+    frame["effect"] = slope * frame.dose + 0.1 * generator.normal(size=240)
+    frame["worse"] = np.where(frame.effect > 0, "yes", "no")
+    frame.to_csv(path, index=False)
+    return path
+
+
+def folder(path: Path) -> Path:
+    for number in range(12):
+        (path / f"shelf{number}").mkdir(parents=True)
+        for image in range(8):
+            noise = np.random.default_rng(image).integers(0, 60, (20, 20, 3))
+            Image.fromarray((noise + 15 * number).astype(np.uint8)).save(path / f"shelf{number}" / f"{image}.png")
+    return path
+
+
+def check(result: dict[str, Any], place: Path, everyone: bool) -> None:
+    assert json.loads((place / "result.json").read_text()) == json.loads(json.dumps(result))
+    for value in result["metrics"].values():
+        assert set(value) == {"mean", "ci95", "tasks", "seeds"}
+        assert np.isfinite(value["mean"])
+    page = (place / "report.html").read_text()
+    assert result["claim"] in page
+    assert page.count("data:image/png;base64,") == 2
+    assert not re.search(r'(src|href)="http', page)
+    if everyone:
+        assert result["verdict"] in page.replace("&#39;", "'")
+
+
+def test_glyphs(tmp_path: Path) -> None:
+    result = run(GlyphsCompare(GlyphsCompare.Settings(steps=2)), tmp_path / "run", device="cpu", command="quickstudy …")
+    check(result, tmp_path / "run", everyone=True)
+    assert set(result["learners"]) == {
+        "prototypical",
+        "in-context",
+        "MAML",
+        "nearest neighbour",
+        "from scratch",
+        "complete pooling",
+    }
+    assert result["protocol"]["5way1shot"]["separate_groups"] is True
+    assert result["learners"]["MAML"]["normalization"] == "support"
+    assert result["command"] == "quickstudy …"
+    assert qs.load(tmp_path / "run" / "prototypical" / "seed0" / "learner").normalization == "layer"
+
+
+@pytest.mark.parametrize("name", ["omniglot-prototypical", "omniglot-maml"])
+@needs_omniglot
+def test_omniglot(name: str, tmp_path: Path) -> None:
+    cls = recipes()[name]
+    recipe = cls(replace(cls.Settings(), steps=2))
+    result = run(recipe, tmp_path / "run", device="cpu")
+    check(result, tmp_path / "run", everyone=False)
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "checkpoint.pt",
+        "config.json",
+        "learner.safetensors",
+        "log.jsonl",
+        "report.html",
+        "result.json",
+        "scores.safetensors",
+        "seconds.json",
+    ]
+    assert "5way1shot.accuracy" in result["metrics"]
+    assert set(recipe.contestants()) > {"nearest neighbour", "from scratch"}
+
+
+def test_sinusoids_of_several_seeds(tmp_path: Path) -> None:
+    recipe = SinusoidMAML(SinusoidMAML.Settings(steps=4, tasks=4))
+    result = run(recipe, tmp_path / "run", seeds=(0, 1), everyone=True, device="cpu")
+    check(result, tmp_path / "run", everyone=True)
+    assert result["seeds"] == [0, 1]
+    assert result["learners"]["MAML"]["metrics"]["10shot.mse"]["seeds"] == 2
+    assert result["learners"]["Bayes-optimal"]["metrics"]["10shot.mse"]["mean"] < 1e-3
+    single = json.loads((tmp_path / "run" / "maml" / "seed1" / "result.json").read_text())
+    assert single["seed"] == 1
+
+
+@pytest.mark.parametrize("target", ["effect", "worse"])
+def test_your_own_table(target: str, tmp_path: Path) -> None:
+    settings = OwnTasks.Settings(data=str(table(tmp_path / "t.csv")), task="clinic", target=target, steps=3)
+    result = run(OwnTasks(settings), tmp_path / "run", device="cpu")
+    check(result, tmp_path / "run", everyone=True)
+    metric = "mse" if target == "effect" else "accuracy"
+    assert f"own.{metric}" in result["metrics"]
+    assert result["metrics"][f"own.{metric}"]["tasks"] == 5
+
+
+def test_your_own_folder(tmp_path: Path) -> None:
+    settings = OwnTasks.Settings(data=str(folder(tmp_path / "images")), ways=2, queries=3, steps=2)
+    result = run(OwnTasks(settings), tmp_path / "run", device="cpu")
+    check(result, tmp_path / "run", everyone=True)
+    assert "prototypical" in result["learners"]
+
+
+def test_a_finished_run_is_not_repeated_and_not_overwritten(tmp_path: Path) -> None:
+    recipe = SinusoidMAML(SinusoidMAML.Settings(steps=4, tasks=4))
+    first = run(recipe, tmp_path / "run", device="cpu")
+    with pytest.raises(FileExistsError, match="holds a run of sinusoid-maml; pass --resume, or another --out"):
+        run(recipe, tmp_path / "run", device="cpu")
+    again = run(recipe, tmp_path / "run", device="cpu", resume=True)
+    assert again["metrics"] == first["metrics"]
+    assert again["seconds"] == first["seconds"]
+    other = SinusoidMAML(SinusoidMAML.Settings(steps=5, tasks=4))
+    with pytest.raises(ValueError, match="holds a run with other settings"):
+        run(other, tmp_path / "run", device="cpu", resume=True)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    with pytest.raises(FileExistsError, match="is not empty and holds no run"):
+        run(recipe, tmp_path / "mine", device="cpu")
+
+
+def test_an_interrupted_run_goes_on_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second of two seeds is interrupted in training; resumed, all numbers are those of a run in one go."""
+    recipe = SinusoidMAML(SinusoidMAML.Settings(steps=30, tasks=4))
+    whole = run(recipe, tmp_path / "whole", seeds=(0, 1), device="cpu")
+    calls = []
+    forward = qs.learners.MAML.forward
+
+    def interrupted(self: qs.learners.MAML, batch: qs.TaskBatch) -> Any:
+        calls.append(1)
+        if len(calls) == 75:
+            raise KeyboardInterrupt
+        return forward(self, batch)
+
+    monkeypatch.setattr(qs.learners.MAML, "forward", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, tmp_path / "cut", seeds=(0, 1), device="cpu")
+    assert not (tmp_path / "cut" / "result.json").exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(Recipe, "test_tasks", 12)
+    arguments = Training.arguments
+    monkeypatch.setattr(Training, "arguments", lambda self: {**arguments(self), "validation_size": 8})
+    resumed = run(recipe, tmp_path / "cut", seeds=(0, 1), device="cpu", resume=True)
+    assert resumed["metrics"] == whole["metrics"]
+
+
+def test_bad_input_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="own-tasks needs --data"):
+        OwnTasks()
+    with pytest.raises(ValueError, match="a table needs --task"):
+        OwnTasks(OwnTasks.Settings(data=str(table(tmp_path / "t.csv"))))
+    recipe = SinusoidMAML(SinusoidMAML.Settings(steps=1, tasks=2))
+    for seeds in ((), (0, 0), (-1,)):
+        with pytest.raises(ValueError, match="seeds must be different numbers of at least 0"):
+            run(recipe, tmp_path / "run", seeds=seeds)
+
+
+def test_the_rate_rises_and_falls() -> None:
+    import torch
+
+    for steps in (1, 2, 7, 100):
+        training = Training(sinusoids(1).train, steps, 1, rate=0.5)
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.5)
+        schedule = training.arguments()["schedule"](optimizer)
+        rates = []
+        for _ in range(steps):
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            schedule.step()
+        assert max(rates) <= 0.5
+        assert rates[-1] <= max(rates)
+        assert all(rate > 0 for rate in rates)

@@ -1,0 +1,122 @@
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from quickstudy import __version__, cli
+from quickstudy.recipes import Recipe, recipes
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["quickstudy", *arguments])
+    monkeypatch.setattr(cli, "reuse_memory", lambda: True)  # a setting of the whole process
+    monkeypatch.setattr(Recipe, "test_tasks", 6)
+    try:
+        cli.main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def test_list_names_recipes_and_learners(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    assert call(monkeypatch, "list") == 0
+    out = capsys.readouterr().out
+    for name in (*recipes(), "PrototypicalNetwork", "MAML", "FromScratch"):
+        assert name in out
+
+
+def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    assert call(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out.strip() == __version__
+
+
+def test_run_writes_and_says_where(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    arguments = [
+        "run",
+        "sinusoid-maml",
+        "--steps",
+        "2",
+        "--tasks",
+        "2",
+        "--device",
+        "cpu",
+        "--out",
+        str(tmp_path / "r"),
+    ]
+    assert call(monkeypatch, *arguments) == 0
+    assert "report.html" in capsys.readouterr().out
+    result = json.loads((tmp_path / "r" / "result.json").read_text())
+    assert result["command"] == "quickstudy " + " ".join(arguments)
+    assert result["config"]["steps"] == 2
+    assert call(monkeypatch, *arguments) == 2
+    assert "pass --resume" in capsys.readouterr().err
+    assert call(monkeypatch, *arguments, "--resume") == 0
+
+
+def test_options_are_the_recipes_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    call(
+        monkeypatch,
+        "run",
+        "sinusoid-maml",
+        "--steps",
+        "1",
+        "--tasks",
+        "2",
+        "--first-order",
+        "--inner-rate",
+        "0.005",
+        "--seeds",
+        "3,4",
+        "--device",
+        "cpu",
+        "--out",
+        str(tmp_path / "r"),
+    )
+    config = json.loads((tmp_path / "r" / "config.json").read_text())
+    assert config["seeds"] == [3, 4]
+    assert config["settings"]["first_order"] is True
+    assert config["settings"]["inner_rate"] == 0.005
+    assert (tmp_path / "r" / "seed4" / "result.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "omniglot-prototipical"], "no recipe 'omniglot-prototipical'; did you mean 'omniglot-prototypical'?"),
+        (["compare", "zzz"], "no recipe 'zzz'; there are glyphs-compare"),
+        (["rnu"], "no command 'rnu'; did you mean 'run'?"),
+        (["run", "sinusoid-maml", "--steps", "many"], "'--steps'"),
+        (["run", "sinusoid-maml", "--steps", "0"], "steps must be at least 1, got 0"),
+        (["run", "sinusoid-maml", "--seeds", "1;2"], "seeds must be whole numbers with commas between them"),
+        (["run", "sinusoid-maml", "--device", "tpu"], "device must be auto, cpu, cuda"),
+        (["run", "sinusoid-maml", "--shots", "-3"], "shots must not be negative"),
+        (["run", "own-tasks"], "own-tasks needs --data"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, *arguments) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_help_shows_claim_and_options(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    assert call(monkeypatch, "run", "omniglot-maml", "--help") == 0
+    out = capsys.readouterr().out
+    for word in ("--inner-steps", "--first-order", "--seeds", "Finn et al."):
+        assert word in out
+
+
+def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    def stopped(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt("stopped after 3 of 9 steps")
+
+    monkeypatch.setattr(cli, "run", stopped)
+    assert call(monkeypatch, "run", "sinusoid-maml") == 130
+    assert "stopped after 3 of 9 steps; add --resume to go on" in capsys.readouterr().err
