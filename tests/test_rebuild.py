@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -77,3 +78,24 @@ def test_files_of_others_and_of_unknown_classes(tmp_path: Path) -> None:
         ValueError, match="no class 'PrototypicalNet' is registered; .* did you mean 'PrototypicalNetwork'"
     ):
         rebuild({"class": "PrototypicalNet", "arguments": {}})
+
+
+def test_precision_is_kept(tmp_path: Path) -> None:
+    module = MLP(3).double()
+    qs.save(module, tmp_path / "m")
+    back = qs.load(tmp_path / "m")
+    for name, weight in module.state_dict().items():
+        assert torch.equal(back.state_dict()[name], weight)
+        assert back.state_dict()[name].dtype == torch.float64
+    assert all(parameter.requires_grad for parameter in back.parameters())
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    assert describe([np.int64(3), np.float32(0.5), np.bool_(True)]) == [3, 0.5, True]
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    path = qs.save(MLP(3), tmp_path / "m")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"m\.safetensors is damaged, or no safetensors file"):
+        qs.load(path)

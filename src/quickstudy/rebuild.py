@@ -12,8 +12,9 @@ import json
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
@@ -54,6 +55,8 @@ def describe(value: Any) -> Any:
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, np.generic):
+        return value.item()
     if isinstance(value, list | tuple):
         return [describe(item) for item in value]
     if isinstance(value, dict):
@@ -116,15 +119,19 @@ def load(path: Path | str, device: str | torch.device = "cpu") -> Any:
     path = _with_suffix(path)
     if not path.exists():
         raise FileNotFoundError(f"no saved module at {path}")
-    with safe_open(path, framework="pt", device=str(device)) as file:
-        header = file.metadata() or {}
-        if header.get("quickstudy") != FORMAT:
-            raise ValueError(
-                f"{path} was not written by quickstudy.save of this version (its format is "
-                f"{header.get('quickstudy')!r}, this one reads {FORMAT!r})"
-            )
-        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    module = rebuild(json.loads(header["module"])).to(device)
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            header = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged, or no safetensors file: {error}") from error
+    if header.get("quickstudy") != FORMAT:
+        raise ValueError(
+            f"{path} was not written by quickstudy.save of this version (its format is "
+            f"{header.get('quickstudy')!r}, this one reads {FORMAT!r})"
+        )
+    precision = next((weight.dtype for weight in weights.values() if weight.is_floating_point()), None)
+    module = rebuild(json.loads(header["module"])).to(device=device, dtype=precision)
     module.load_state_dict(weights)
     return module.eval()
 

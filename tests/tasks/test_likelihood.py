@@ -5,7 +5,7 @@ import torch
 from scipy import stats
 from torch.testing import assert_close
 
-from quickstudy.tasks import Bernoulli, Categorical, Examples, Gaussian, likelihood_for
+from quickstudy.tasks import Bernoulli, Categorical, Examples, Gaussian, Likelihood, likelihood_for
 
 
 def test_categorical_masks_absent_classes_and_agrees_with_softmax() -> None:
@@ -76,13 +76,33 @@ def test_classes_are_inferred_padded_and_bounded() -> None:
 
 def test_mismatched_kinds_are_errors() -> None:
     real = Examples.of(torch.zeros(1, 2, 1), torch.zeros(1, 2))
-    with pytest.raises(TypeError, match="build the learner with Gaussian"):
-        Categorical(2).resolve_classes(real, None)
     with pytest.raises(ValueError, match="likelihood is Gaussian, for regression; use Categorical"):
         Gaussian().resolve_classes(real, torch.ones(1, 2, dtype=torch.bool))
     empty = Examples.of(torch.zeros(1, 0, 1), torch.zeros(1, 0).long())
-    with pytest.raises(ValueError, match="classes must be given for tasks without support"):
+    with pytest.raises(ValueError, match="classes must be given, since task 0 has no support"):
         Categorical().resolve_classes(empty, None)
+    some = Examples(torch.zeros(2, 1, 1), torch.zeros(2, 1).long(), torch.tensor([[True], [False]]))
+    with pytest.raises(ValueError, match="classes must be given, since task 1 has no support"):
+        Categorical().resolve_classes(some, None)
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "y", "message"),
+    [
+        (Categorical(2), torch.zeros(1, 2), "classification needs int64 class numbers"),
+        (Categorical(2), torch.zeros(1, 2, 1).long(), "classification needs int64 class numbers"),
+        (Categorical(2), torch.zeros(1, 2).int(), "classification needs int64 class numbers"),
+        (Gaussian(), torch.zeros(1, 2, 1), r"one number per example.* or build it with Gaussian\(targets=1\)"),
+        (Gaussian(), torch.zeros(1, 2).long(), "Gaussian takes floating-point targets, got torch.int64"),
+        (Gaussian(3), torch.zeros(1, 2), r"Gaussian\(targets=3\) takes y \[task, n, 3\]"),
+        (Gaussian(3), torch.zeros(1, 2, 2), r"Gaussian\(targets=3\) takes y \[task, n, 3\]"),
+        (Bernoulli(), torch.zeros(1, 2, 1), "Bernoulli takes one number per example"),
+        (Bernoulli(), {"a": torch.zeros(1, 2)}, "Bernoulli takes floating-point targets, got dict"),
+    ],
+)
+def test_targets_of_another_form_are_refused(likelihood: Likelihood, y: object, message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        likelihood.check(y)
 
 
 @pytest.mark.parametrize(

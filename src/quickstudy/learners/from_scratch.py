@@ -60,7 +60,6 @@ class FromScratch(WeightsLearner):
                 f"{weight_decay} and {rate}"
             )
         self.steps, self.rate, self.weight_decay = steps, rate, weight_decay
-        self.predictor.requires_grad_(False)
 
     @classmethod
     def example(cls, kind: Kind, normalization: Policy) -> "FromScratch":

@@ -108,10 +108,8 @@ class InContextTransformer(Learner):
         keys, values, real = self._read(tokens, F.pad(support.mask, (1, 0), value=True), None)
         return {"keys": keys, "values": values, "real": real, "statistics": statistics}
 
-    def update(self, phi: Phi, examples: Examples) -> Phi:
+    def _update(self, phi: Phi, examples: Examples) -> Phi:
         """φ after further examples, read as the continuation of the prompt."""
-        examples.check("examples")
-        examples = examples.inert()
         features, _ = self.network(examples.x, examples.mask, phi["statistics"])
         keys, values, real = self._read(self._tokens(examples, features), examples.mask, phi)
         return {**phi, "keys": keys, "values": values, "real": real}

@@ -17,8 +17,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from quickstudy.learners.phi import Phi
 from quickstudy.networks import Network, Policy
-from quickstudy.tasks.batch import Examples, TaskBatch, Tree, map_tensors, masked_to_zero
-from quickstudy.tasks.likelihood import Likelihood, Reduction, reduced
+from quickstudy.tasks.batch import Examples, TaskBatch, Tree, masked_to_zero
+from quickstudy.tasks.likelihood import Likelihood, Reduction, reduced, seen_classes
 from quickstudy.tasks.source import Kind
 
 __all__ = ["Adapted", "Learner"]
@@ -94,6 +94,7 @@ class Learner(nn.Module, ABC):
             TypeError, ValueError: the support is malformed, or of another kind than the learner's likelihood.
         """
         support.check("support")
+        self.likelihood.check(support.y)
         support = support.inert()
         resolved = self.likelihood.resolve_classes(support, classes)
         phi = self._adapt(support, resolved)
@@ -117,16 +118,38 @@ class Learner(nn.Module, ABC):
         return self.likelihood.distribution(self.outputs(phi, x, mask), phi.get("classes"))
 
     def log_prob(self, phi: Phi, query: Examples) -> Float[Tensor, " task"]:
-        """log p(query.y given query.x, φ), summed over the real examples of every task."""
+        """log p(query.y given query.x, φ), summed over the real examples of every task.
+
+        Raises:
+            TypeError, ValueError: the targets are of another form than the likelihood's.
+        """
+        self.likelihood.check(query.y)
         query = query.inert()
         return reduced(self.predict(phi, query.x, query.mask).log_prob(query.y), query.mask, "sum")
 
     def update(self, phi: Phi, examples: Examples) -> Phi:
         """φ after further examples of the same tasks, where the method can do that without seeing the old ones again.
 
+        A class that is new to a task exists from then on.
+
         Raises:
             NotImplementedError: it cannot; adapt to all the examples instead.
+            TypeError, ValueError: the examples are malformed, or of classes beyond those that φ has room for.
         """
+        examples.check("examples")
+        self.likelihood.check(examples.y)
+        examples = examples.inert()
+        if "classes" not in phi:
+            return self._update(phi, examples)
+        ways = phi["classes"].shape[1]
+        if (examples.y >= ways).any():
+            raise ValueError(
+                f"examples have the class {int(examples.y.max())}, but φ has room for {ways}; adapt anew, with classes"
+            )
+        return self._update({**phi, "classes": phi["classes"] | seen_classes(examples, ways)}, examples)
+
+    def _update(self, phi: Phi, examples: Examples) -> Phi:
+        """φ after examples whose padding is zero."""
         raise NotImplementedError(
             f"{type(self).__name__} cannot add examples to φ; adapt to the old and the new ones together"
         )
@@ -173,9 +196,14 @@ class Adapted:
 
     def __init__(self, learner: Learner, x: Any, y: Any, classes: Any = None) -> None:
         self.learner = learner
-        self._device = next((part.device for part in learner.parameters()), torch.device("cpu"))
-        support = Examples.of(self._one_task(x), self._one_task(y))
+        weight = next(learner.parameters(), torch.empty(0))
+        self._device, self._dtype = weight.device, weight.dtype
+        # Whole numbers are class numbers, or quantities, whatever their width.
+        whole = torch.int64 if learner.likelihood.kind == "classification" else self._dtype
+        targets = tree_map(lambda leaf: leaf if leaf.is_floating_point() else leaf.to(whole), self._one_task(y))
+        support = Examples.of(self._one_task(x), targets)
         support.check("support")
+        learner.likelihood.check(support.y)
         exist = None
         if classes is not None:
             numbers = torch.as_tensor(classes, device=self._device)
@@ -194,14 +222,14 @@ class Adapted:
         return self.learner.likelihood.distribution(outputs[0], None if classes is None else classes[0])
 
     def _one_task(self, tree: Any) -> Tree:
-        def convert(leaf: Any) -> Tensor:
-            tensor = torch.as_tensor(np.asarray(leaf) if isinstance(leaf, list | tuple) else leaf, device=self._device)
-            # NumPy's default numbers are float64; networks are float32 unless the user made them otherwise.
-            return tensor.to(torch.get_default_dtype())[None] if tensor.dtype == torch.float64 else tensor[None]
+        """`tree` as tensors with a task axis, on the learner's device, real numbers in its precision."""
 
-        if isinstance(tree, list | tuple):
-            return convert(tree)
-        return map_tensors(lambda leaf: leaf, tree_map(convert, tree))
+        def convert(leaf: Any) -> Tensor:
+            # Copied: tables lend arrays that may not be written to, which torch does not know.
+            tensor = torch.as_tensor(leaf if isinstance(leaf, Tensor) else np.array(leaf), device=self._device)
+            return tensor.to(self._dtype if tensor.is_floating_point() else tensor.dtype)[None]
+
+        return convert(tree) if isinstance(tree, list | tuple) else tree_map(convert, tree)
 
 
 class _Evaluating:

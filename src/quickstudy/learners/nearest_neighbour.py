@@ -49,7 +49,7 @@ class NearestNeighbour(Learner):
             raise ValueError(f"neighbours must be at least 1 and smoothing positive, got {neighbours} and {smoothing}")
         if isinstance(likelihood, Gaussian) and likelihood.variance is None:
             raise ValueError("neighbours give a mean, not a variance: use Gaussian(variance=…) with a number")
-        self.network = None if network is None else as_network(network).requires_grad_(False)
+        self.network = None if network is None else as_network(network)
         self.neighbours, self.smoothing = neighbours, smoothing
 
     @classmethod
@@ -58,7 +58,8 @@ class NearestNeighbour(Learner):
 
     def _features(self, x: Tree, mask: Tensor, statistics: dict | None) -> tuple[Tensor, dict]:
         if self.network is not None:
-            return self.network(x, mask, statistics)
+            with torch.no_grad():  # the features are given, not learned
+                return self.network(x, mask, statistics)
         if not isinstance(x, Tensor):
             raise TypeError("without a network, x must be one tensor: there is no distance between trees")
         return (x.flatten(2) if x.ndim > 2 else x[..., None]), {}
@@ -78,10 +79,8 @@ class NearestNeighbour(Learner):
             return F.one_hot(examples.y, ways).to(torch.get_default_dtype())
         return examples.y if examples.y.ndim == 3 else examples.y[..., None]
 
-    def update(self, phi: Phi, examples: Examples) -> Phi:
+    def _update(self, phi: Phi, examples: Examples) -> Phi:
         """φ with further examples to be near to."""
-        examples.check("examples")
-        examples = examples.inert()
         features, _ = self._features(examples.x, examples.mask, phi["statistics"])
         ways = phi["votes"].shape[-1] if "classes" in phi else None
         more = {"features": features, "votes": self._votes(examples, ways), "mask": examples.mask}

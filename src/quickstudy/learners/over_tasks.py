@@ -26,15 +26,15 @@ def over_tasks(function: Callable[..., Result], tasks_at_once: int | None, *argu
         The tree of results, with the task axis first.
     """
     first = tree_leaves([argument for argument in arguments if argument is not None])[0]
-    tasks = first.shape[0]
-    if tasks_at_once == 1:
-        results = [
-            function(*(None if a is None else tree_map(lambda leaf, task=task: leaf[task], a) for a in arguments))
-            for task in range(tasks)
-        ]
-        return tree_map(lambda *leaves: torch.stack(leaves), *results)
-    axes = tuple(None if argument is None else 0 for argument in arguments)
     # Autocast reaches only some operations inside vmap (linear layers, not convolutions: torch 2.13), and what follows
-    # fails on mixed types: so what is vectorised keeps its precision. Dropout inside `function` must differ by task.
+    # fails on mixed types. So precision stays as it is here, in the loop too: both must give the same.
     with torch.autocast(first.device.type, enabled=False):
+        if tasks_at_once == 1:
+            results = [
+                function(*(None if a is None else tree_map(lambda leaf, task=task: leaf[task], a) for a in arguments))
+                for task in range(first.shape[0])
+            ]
+            return tree_map(lambda *leaves: torch.stack(leaves), *results)
+        axes = tuple(None if argument is None else 0 for argument in arguments)
+        # Dropout inside `function` must differ by task.
         return torch.vmap(function, axes, chunk_size=tasks_at_once, randomness="different")(*arguments)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils._pytree import tree_map
@@ -77,12 +77,15 @@ def load_phi(path: Path | str, device: str | torch.device = "cpu") -> Phi:
             part = part.setdefault(name, {})
         part[place[-1]] = value
 
-    with safe_open(path, framework="pt", device=str(device)) as file:
-        header = file.metadata() or {}
-        if "names" not in header:
-            raise ValueError(f"{path} does not hold a φ written by save_phi")
-        for key, place in json.loads(header["names"]).items():
-            put(place, file.get_tensor(key))
-        for place in json.loads(header["empty"]):
-            put(place, {})
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            header = file.metadata() or {}
+            if "names" not in header:
+                raise ValueError(f"{path} does not hold a φ written by save_phi")
+            for key, place in json.loads(header["names"]).items():
+                put(place, file.get_tensor(key))
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged, or no safetensors file: {error}") from error
+    for place in json.loads(header["empty"]):
+        put(place, {})
     return phi

@@ -49,6 +49,10 @@ class SharedBottom(nn.Module):
             )
         if reduction not in ("mean", "sum"):
             raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
+        heads = nn.ModuleDict()
+        for task in likelihoods:
+            if not task or "." in task or hasattr(heads, task):
+                raise ValueError(f"likelihoods names a task {task!r}, which torch cannot take as a module's name")
         self.likelihoods, self.reduction = dict(likelihoods), reduction
         self.heads = nn.ModuleDict(
             {task: nn.Linear(self.network.width, likelihood.outputs) for task, likelihood in likelihoods.items()}
@@ -64,6 +68,9 @@ class SharedBottom(nn.Module):
             if task not in self.heads:
                 raise ValueError(f"there is no task {task!r}; this module has {', '.join(self.heads)}")
             examples.check(task)
+        if len({examples.mask.shape for examples in batch.values()}) > 1:
+            lengths = {task: examples.mask.shape[1] for task, examples in batch.items()}
+            raise ValueError(f"the tasks of a batch must have equally many (masked) examples, got {lengths}")
         # One pass for all: the tasks become the task axis, so that normalization keeps them apart.
         x = tree_map(lambda *leaves: torch.cat(leaves), *(examples.x for examples in batch.values()))
         mask = torch.cat([examples.mask for examples in batch.values()])

@@ -7,6 +7,7 @@ A batch holds T tasks of unequal size, padded to common bounds. The leading axes
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, TypeAlias, TypeVar
 
 import torch
@@ -222,7 +223,8 @@ def pad(trees: Sequence[Tree], length: int | None = None) -> tuple[Tree, Bool[Te
         shapes = {leaf.shape[1:] for leaf in leaves}
         if len(shapes) > 1:
             raise ValueError(f"the tasks' examples differ in shape: {sorted(map(tuple, shapes))}")
-        out = leaves[0].new_zeros((len(leaves), length, *leaves[0].shape[1:]))
+        dtype = reduce(torch.promote_types, (leaf.dtype for leaf in leaves))
+        out = leaves[0].new_zeros((len(leaves), length, *leaves[0].shape[1:]), dtype=dtype)
         for row, leaf in zip(out, leaves, strict=True):
             row[: leaf.shape[0]] = leaf
         return out

@@ -57,6 +57,15 @@ class Likelihood(ABC):
     ) -> D.Distribution:
         """The predictive distribution; classes that do not exist in a task get no probability."""
 
+    @abstractmethod
+    def check(self, y: Tree) -> None:
+        """Refuse targets of another form: broadcast against predictions, they would give a loss that means nothing.
+
+        Raises:
+            TypeError: they are not a tensor, or of the wrong dtype.
+            ValueError: their axes are not those of this likelihood.
+        """
+
     def log_prob(
         self,
         raw: Float[Tensor, "task n outputs"],
@@ -64,7 +73,12 @@ class Likelihood(ABC):
         classes: Bool[Tensor, "task way"] | None = None,
         reduction: Reduction = "sum",
     ) -> Float[Tensor, " task"]:
-        """log p(y) of the real examples, summed or averaged over them."""
+        """log p(y) of the real examples, summed or averaged over them.
+
+        Raises:
+            TypeError, ValueError: as `check`.
+        """
+        self.check(examples.y)
         return reduced(self.distribution(raw, classes).log_prob(examples.y), examples.mask, reduction)
 
     def resolve_classes(
@@ -112,26 +126,30 @@ class Categorical(Likelihood):
             raw = raw.masked_fill(~classes.unsqueeze(-2), -math.inf)
         return D.Categorical(logits=raw, validate_args=False)
 
+    def check(self, y: Tree) -> None:
+        if not isinstance(y, Tensor) or y.dtype != torch.int64 or y.ndim != 2:
+            raise TypeError(
+                f"classification needs int64 class numbers y [task, n], got {_form(y)}; "
+                "for real-valued targets build the learner with Gaussian()"
+            )
+
     def resolve_classes(
         self, support: Examples, classes: Bool[Tensor, "task way"] | None
     ) -> Bool[Tensor, "task outputs"]:
         """`classes` padded to the number of outputs; without them, the classes seen in the support.
 
         Raises:
-            TypeError: the labels are not class numbers.
-            ValueError: more classes than outputs, or no classes and no example to infer them from.
+            ValueError: more classes than outputs, or no classes and a task without examples to infer them from.
         """
-        if not isinstance(support.y, Tensor) or support.y.is_floating_point() or support.y.ndim != 2:
-            raise TypeError(
-                f"classification needs int64 class numbers y [task, n], got {_form(support.y)}; "
-                "for real-valued targets build the learner with Gaussian()"
-            )
         if classes is None:
-            if not support.mask.any():
-                raise ValueError("classes must be given for tasks without support: there is no label to tell them by")
+            if not support.mask.any(1).all():
+                task = int((~support.mask.any(1)).nonzero()[0])
+                raise ValueError(
+                    f"classes must be given, since task {task} has no support: there is no label to tell them by"
+                )
             labels = torch.where(support.mask, support.y, -1)
             ways = int(labels.max()) + 1 if self.ways is None else max(int(labels.max()) + 1, self.ways)
-            classes = (labels[:, :, None] == torch.arange(ways, device=labels.device)).any(1)
+            classes = seen_classes(support, ways)
         if self.ways is None or classes.shape[1] == self.ways:
             return classes
         if classes.shape[1] > self.ways:
@@ -180,6 +198,18 @@ class Gaussian(Likelihood):
             return D.Normal(mean[..., 0], scale[..., 0], validate_args=False)
         return D.Independent(D.Normal(mean, scale, validate_args=False), 1, validate_args=False)
 
+    def check(self, y: Tree) -> None:
+        _check_real(y, "Gaussian")
+        if self.targets is None and y.ndim != 2:
+            raise ValueError(
+                f"Gaussian() takes one number per example, y [task, n], got the shape {tuple(y.shape)}; "
+                f"drop the last axes, or build it with Gaussian(targets={y.shape[-1]})"
+            )
+        if self.targets is not None and (y.ndim != 3 or y.shape[-1] != self.targets):
+            raise ValueError(
+                f"Gaussian(targets={self.targets}) takes y [task, n, {self.targets}], got the shape {tuple(y.shape)}"
+            )
+
 
 @register
 class Bernoulli(Likelihood):
@@ -193,10 +223,26 @@ class Bernoulli(Likelihood):
     ) -> D.Bernoulli:
         return D.Bernoulli(logits=_precise(raw)[..., 0], validate_args=False)
 
+    def check(self, y: Tree) -> None:
+        _check_real(y, "Bernoulli")
+        if y.ndim != 2:
+            raise ValueError(f"Bernoulli takes one number per example, y [task, n], got the shape {tuple(y.shape)}")
+
 
 def _precise(raw: Tensor) -> Tensor:
     """Autocast may hand over bfloat16, in which probabilities have two digits."""
     return raw.float() if raw.dtype in (torch.float16, torch.bfloat16) else raw
+
+
+def seen_classes(examples: Examples, ways: int) -> Bool[Tensor, "task way"]:
+    """Which of the classes 0 … ways − 1 every task's real examples show."""
+    labels = torch.where(examples.mask, examples.y, -1)
+    return (labels[:, :, None] == torch.arange(ways, device=labels.device)).any(1)
+
+
+def _check_real(y: Tree, name: str) -> None:
+    if not isinstance(y, Tensor) or not y.is_floating_point():
+        raise TypeError(f"{name} takes floating-point targets, got {_form(y)}; for class numbers use Categorical")
 
 
 def _form(tree: Tree) -> str:
