@@ -155,3 +155,15 @@ def test_bad_arguments() -> None:
         Normalization(6, "group")
     with pytest.raises(ValueError, match="instance normalization needs spatial axes; use 'layer'"):
         Normalization(8, "instance")(torch.randn(1, 2, 8), torch.ones(1, 2, dtype=torch.bool))
+
+
+def test_running_averages_leave_out_tasks_without_examples() -> None:
+    x, mask = everything((3, 5, 4, 2, 2))
+    mask[1] = False
+    ours, theirs = Normalization(4, "running").double(), Normalization(4, "running").double()
+    ours(x, mask)
+    theirs(x[[0, 2]], mask[[0, 2]])
+    assert_close(ours.running_mean, theirs.running_mean)
+    before = ours.running_mean.clone()
+    ours(x, torch.zeros_like(mask))
+    assert torch.equal(ours.running_mean, before)

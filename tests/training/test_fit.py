@@ -5,6 +5,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
@@ -13,8 +14,9 @@ from torch.testing import assert_close
 
 import quickstudy as qs
 from quickstudy.learners import MAML, FromScratch, InContextTransformer, NearestNeighbour, PrototypicalNetwork
+from quickstudy.multitask import SharedBottom, named_tasks
 from quickstudy.networks import MLP
-from quickstudy.tasks import Categorical, Gaussian, sinusoids
+from quickstudy.tasks import Categorical, Gaussian, from_arrays, sinusoids
 from quickstudy.training import Backward, Mean, NonFiniteLossError, Sum, fit, read_log
 
 SOURCE = sinusoids(shots=5, queries=5)
@@ -365,3 +367,93 @@ def test_compiled_training_is_eager_training() -> None:
 def test_bad_arguments(module: nn.Module, options: dict, message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
         fit(module, SOURCE.train, **{"steps": 1, "device": "cpu", **options})
+
+
+class Steep(nn.Module):
+    """Its loss is 0, and the slope of that loss infinite."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+
+    def forward(self, batch: qs.TaskBatch) -> Tensor:
+        return (self.weight.square().sqrt() + 0 * batch.query.y.sum()).expand(batch.tasks)
+
+
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_a_gradient_that_is_not_finite_never_reaches_the_weights(clip: float | None, tmp_path: Path) -> None:
+    module = Steep()
+    with pytest.raises(NonFiniteLossError, match="the norm of the gradient is nan at step 0, .* seed 4; nothing of"):
+        fit(module, SOURCE.train, steps=3, batch_size=2, seed=4, clip=clip, device="cpu", folder=tmp_path)
+    assert module.weight.item() == 0
+
+
+def test_a_validation_that_is_not_a_number_is_never_best() -> None:
+    values = iter([math.nan, 0.5, math.nan, 0.1, 0.2])
+    history = fit(
+        learner(),
+        SOURCE.train,
+        steps=5,
+        batch_size=2,
+        validation=SOURCE.validation,
+        validation_size=2,
+        validate_every=1,
+        score=lambda module, batch: torch.full((batch.tasks,), next(values)),
+        device="cpu",
+    )
+    assert history.best_step == 4
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_validation_of_named_tasks_does_not_depend_on_the_batch(reduction: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    data = {
+        name: (torch.randn(n, 3, generator=generator).numpy(), torch.randn(n, generator=generator).numpy())
+        for name, n in (("large", 300), ("small", 40))
+    }
+    tasks = named_tasks(data)
+    model = SharedBottom(MLP(3, (8,)), {name: Gaussian() for name in data}, reduction)
+    values = [
+        fit(
+            model,
+            tasks.train,
+            steps=1,
+            batch_size=batch_size,
+            validation=tasks.validation,
+            validation_size=1000,
+            optimizer=partial(torch.optim.SGD, lr=0.0),
+            device="cpu",
+        ).validation[0][1]
+        for batch_size in (7, 32, 60)
+    ]
+    with torch.no_grad():
+        whole = model(tasks.validation.draw(0, 60, 0))
+    counts = {"large": 60, "small": 8}
+    means = [float(whole[name]) / (1 if reduction == "mean" else counts[name]) for name in data]
+    assert values == pytest.approx([sum(means) / 2] * 3, rel=1e-6)
+
+
+def test_a_stop_in_the_last_step_is_not_swallowed(tmp_path: Path) -> None:
+    class Stopped(InContextTransformer):
+        def forward(self, batch: qs.TaskBatch) -> Tensor:
+            signal.raise_signal(signal.SIGINT)
+            return super().forward(batch)
+
+    model = Stopped(MLP(1, (8,)), Gaussian(), width=8, heads=2, layers=1)
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, SOURCE.train, steps=1, batch_size=2, device="cpu", folder=tmp_path)
+    assert fit(learner(), SOURCE.train, steps=1, batch_size=2, device="cpu", folder=tmp_path, resume=True).steps == 1
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(b"half of it")
+    with pytest.raises(ValueError, match=r"checkpoint\.pt is damaged, or no checkpoint"):
+        fit(learner(), SOURCE.train, steps=1, batch_size=2, device="cpu", folder=tmp_path, resume=True)
+
+
+def test_uneven_tasks_compile_to_few_shapes() -> None:
+    generator = np.random.default_rng(0)
+    arrays = [(generator.normal(size=(n, 2)), generator.normal(size=n)) for n in generator.integers(2, 200, 60)]
+    train = from_arrays(arrays, kind="regression").train
+    shapes = {(b.support.mask.shape, b.query.mask.shape) for b in (train.sample(step, 1, 0) for step in range(100))}
+    assert 1 < len(shapes) <= 4

@@ -52,6 +52,8 @@ def main(out: str) -> None:
     }
     sgd = partial(torch.optim.SGD, lr=0.1, momentum=0.9)
     source = pool().episodes((2, 3), (0, 3), (1, 3))
+    empty = pool().episodes(2, (0, 1), (1, 3))  # a quarter of the tasks have no support at all
+    cases["prototypical-running-empty"] = cases["prototypical-running"]
     for index, (name, (cls, arguments, backward)) in enumerate(cases.items()):
         torch.manual_seed(index)
         module = cls(*arguments).double()
@@ -60,7 +62,7 @@ def main(out: str) -> None:
         backward = backward or ReducesItself(list(module.parameters()))
         history = qs.fit(
             module,
-            source.train,
+            (empty if name.endswith("empty") else source).train,
             steps=3,
             batch_size=4,
             optimizer=sgd,
@@ -82,10 +84,19 @@ def main(out: str) -> None:
     torch.manual_seed(8)
     data = {name: (torch.randn(40, 3).numpy(), torch.randn(40).numpy()) for name in ("a", "b")}
     module = SharedBottom(MLP(3, (8,)), {"a": Gaussian(), "b": Gaussian()})
+    tasks = named_tasks(data)
     history = qs.fit(
-        module, named_tasks(data).train, steps=3, batch_size=4, optimizer=sgd, device="cpu", precision="64-true"
+        module,
+        tasks.train,
+        steps=3,
+        batch_size=4,
+        optimizer=sgd,
+        device="cpu",
+        precision="64-true",
+        validation=tasks.validation,
+        validate_every=1,
     )
-    result["named"] = {"weights": module.state_dict(), "loss": history.losses, "validation": []}
+    result["named"] = {"weights": module.state_dict(), "loss": history.losses, "validation": history.validation}
     if int(os.environ.get("RANK", "0")) == 0:
         torch.save(result, out)
 

@@ -132,15 +132,15 @@ class Normalization(nn.Module):
             return self._standardise(x, self.running_mean.expand(tasks, -1), self.running_variance.expand(tasks, -1))
         own = moments(x, mask)
         with torch.no_grad():
-            filled = own["count"] > 0
-            weight = (filled / filled.sum().clamp(min=1))[:, None]
-            newest = torch.stack([(weight * own["mean"]).sum(0), (weight * own["variance"]).sum(0)])
+            filled = (own["count"] > 0).to(own["mean"].dtype)[:, None]
+            sums = torch.stack([filled * own["mean"], filled * own["variance"], filled.expand_as(own["mean"])]).sum(1)
             if torch.distributed.is_available() and torch.distributed.is_initialized():
                 # Every process must keep the averages that one process with all the tasks would.
-                torch.distributed.all_reduce(newest)
-                newest /= torch.distributed.get_world_size()
-            self.running_mean.lerp_(newest[0], self.momentum)
-            self.running_variance.lerp_(newest[1], self.momentum)
+                torch.distributed.all_reduce(sums)
+            mean, variance, tasks = sums
+            momentum = self.momentum * (tasks > 0).to(tasks.dtype)  # a batch without examples tells nothing
+            self.running_mean.lerp_(mean / tasks.clamp(min=1), momentum)
+            self.running_variance.lerp_(variance / tasks.clamp(min=1), momentum)
         return self._standardise(x, own["mean"], own["variance"])
 
     def _blend(self, x: Tensor, support: Moments) -> Tensor:

@@ -6,8 +6,8 @@ from quickstudy.training.fabric import Precision, make_fabric
 from quickstudy.training.fit import fit
 from quickstudy.training.history import History
 from quickstudy.training.log import read_log
-from quickstudy.training.loop import Score
 from quickstudy.training.memory import reuse_memory
+from quickstudy.training.validation import Score
 
 __all__ = [
     "Backward",

@@ -17,5 +17,12 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
 
 
 def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
-    """Read what `save_checkpoint` wrote, its tensors to `device`."""
-    return torch.load(path, map_location=device, weights_only=True)
+    """Read what `save_checkpoint` wrote, its tensors to `device`.
+
+    Raises:
+        ValueError: it is damaged, or something else.
+    """
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # from bytes that mean nothing, the reader fails in any way there is
+        raise ValueError(f"{path} is damaged, or no checkpoint: {error}") from error

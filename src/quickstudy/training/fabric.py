@@ -2,7 +2,7 @@
 
 import atexit
 import os
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 import torch.distributed
@@ -15,7 +15,7 @@ from quickstudy.tasks.batch import Tree, map_tensors
 __all__ = ["PRECISIONS", "Precision", "make_fabric", "to_module"]
 
 Precision: TypeAlias = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
+PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
 class _Autocast(MixedPrecision):

@@ -15,11 +15,12 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from quickstudy.tasks.source import Sampler
-from quickstudy.training.backward import Backward, Losses, Mean, flat
+from quickstudy.training.backward import Backward, Losses, Mean
 from quickstudy.training.fabric import Precision, make_fabric
 from quickstudy.training.history import History
 from quickstudy.training.interrupt import interruptible
-from quickstudy.training.loop import Loop, Score, Validation
+from quickstudy.training.loop import Loop
+from quickstudy.training.validation import Score, Validation
 
 __all__ = ["fit"]
 
@@ -67,7 +68,7 @@ def fit(
         validation: draws to choose by; always the draws 0 … validation_size − 1, with the seed 0.
         validation_size: how many, at most as many as there are.
         validate_every: steps between validations; a twentieth of `steps` by default.
-        score: (module, batch) → numbers whose mean is to be low; the losses by default.
+        score: (module, batch) → numbers whose mean is to be low, or one per named task; the losses by default.
         patience: stop after that many validations in a row without improvement.
         device: `auto`, `cpu`, `cuda`, `cuda:1` …
         precision: `32-true`, `bf16-mixed` or `16-mixed` (autocast), `64-true`.
@@ -84,7 +85,7 @@ def fit(
     Raises:
         ValueError: a number out of range, or a module without parameters to train.
         FileExistsError: `folder` holds a run and `resume` is False.
-        NonFiniteLossError: a loss was NaN or infinite; names the step, the task and the seed.
+        NonFiniteLossError: a loss or a gradient was NaN or infinite; names the step, the task and the seed.
         KeyboardInterrupt: the run was interrupted, after the running step was ended and a checkpoint written.
     """
     counts = {
@@ -110,7 +111,7 @@ def fit(
             validation.to(fabric.device),
             min(validation_size, validation.size or validation_size),
             validate_every or twentieth,
-            score or (lambda module, batch: flat(module(batch))),
+            score or (lambda module, batch: module(batch)),
             patience,
         )
     bare = torch.optim.Adam(parameters, lr=1e-3) if optimizer is None else optimizer(parameters)

@@ -1,5 +1,6 @@
 """What happened in a run."""
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -32,7 +33,8 @@ class History:
 
     def add_validation(self, value: float, patience: int | None) -> bool:
         """Note a validation score; whether it is the best so far."""
-        best = not self.validation or value < min(before for _, before in self.validation)
+        # A NaN is neither best nor in the way of what comes after it.
+        best = math.isfinite(value) and all(not before <= value for _, before in self.validation)
         self.validation.append((self.steps, value))
         self.best_step, self.unimproved = (self.steps, 0) if best else (self.best_step, self.unimproved + 1)
         self.stopped_early = patience is not None and self.unimproved >= patience
@@ -55,10 +57,10 @@ class RunningMean:
         self._values = []
         return mean
 
-    def state(self) -> list[float]:
+    def state(self) -> list[Tensor]:
         """What has been added, for a checkpoint."""
-        return [float(value) for value in self._values]
+        return list(self._values)
 
-    def restore(self, values: list[float], device: torch.device) -> None:
+    def restore(self, values: list[Tensor]) -> None:
         """The inverse of `state`."""
-        self._values = [torch.tensor(value, device=device) for value in values]
+        self._values = list(values)

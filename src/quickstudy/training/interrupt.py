@@ -23,7 +23,7 @@ class Interrupt:
 
 @contextmanager
 def interruptible() -> Iterator[Interrupt]:
-    """Within, SIGINT and SIGTERM only set a flag; a second one interrupts at once.
+    """Within, SIGINT and SIGTERM only set a flag; a second one interrupts at once, and the end does if none saw it.
 
     Signals can only be caught in the main thread; in another the flag stays False.
     """
@@ -37,3 +37,6 @@ def interruptible() -> Iterator[Interrupt]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if interrupt.asked:
+        # Nothing was left to stop here; but whoever asked wants what comes after this to stop too.
+        raise KeyboardInterrupt("interrupted when training had ended")

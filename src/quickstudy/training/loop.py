@@ -6,13 +6,14 @@ was never stopped.
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 from torch.optim.lr_scheduler import LRScheduler
 
 from quickstudy import progress
@@ -24,29 +25,9 @@ from quickstudy.training.fabric import to_module
 from quickstudy.training.history import History, RunningMean
 from quickstudy.training.interrupt import Interrupt
 from quickstudy.training.log import Log
+from quickstudy.training.validation import Validation
 
-__all__ = ["Loop", "Score", "Validation"]
-
-Score: TypeAlias = Callable[[nn.Module, Any], Tensor]
-
-
-@dataclass(frozen=True)
-class Validation:
-    """What weights are chosen by.
-
-    Attributes:
-        tasks: the draws 0 … size − 1 with the seed 0 are used.
-        size: how many.
-        every: steps between validations.
-        score: (module, batch) → numbers whose mean is to be low.
-        patience: stop after that many in a row without improvement; None never stops.
-    """
-
-    tasks: Sampler[Any]
-    size: int
-    every: int
-    score: Score
-    patience: int | None
+__all__ = ["Loop"]
 
 
 class Loop:
@@ -127,8 +108,7 @@ class Loop:
             losses = self.forward(to_module(batch, self.module, self.fabric))
             self._check_finite(losses, step)
             self.backward(losses, self.fabric)
-        if self.clip is not None:
-            self.fabric.clip_gradients(self.forward, self.optimizer, max_norm=self.clip, error_if_nonfinite=False)
+        self._check_gradients(step)
         self.optimizer.step()
         if self.schedule is not None:
             self.schedule.step()
@@ -151,6 +131,22 @@ class Loop:
             task = step * self.batch_size + self.fabric.global_rank * part + index
         raise NonFiniteLossError(float(values[index]), step, task, self.seed)
 
+    def _check_gradients(self, step: int) -> None:
+        """Clip the gradients; stop before one that is not finite reaches the weights."""
+        if self.clip is not None:
+            norm = self.fabric.clip_gradients(
+                self.forward, self.optimizer, max_norm=self.clip, error_if_nonfinite=False
+            )
+        else:
+            norm = get_total_norm([p.grad for p in self.module.parameters() if p.grad is not None])
+        # Under float16 the loss is scaled, by so much that gradients overflow now and then; such steps are left out.
+        if self._scaler is None and norm is not None and not torch.isfinite(norm):
+            raise NonFiniteLossError(float(norm), step, "of any number", self.seed, "the norm of the gradient")
+
+    @property
+    def _scaler(self) -> Any:
+        return getattr(self.fabric.strategy.precision, "scaler", None)
+
     def _log_loss(self) -> float:
         loss = float(self._reduced(self.running.take(), "mean"))
         self.history.losses.append((self.history.steps, loss))
@@ -158,21 +154,8 @@ class Loop:
         self.log.write(self.history.steps, loss=loss, rate=rate, seconds=seconds)
         return loss
 
-    @torch.no_grad()
     def _validate(self, validation: Validation) -> float:
-        self.module.eval()
-        total = torch.zeros(2, device=self.fabric.device, dtype=torch.float64)
-        for first in range(0, validation.size, self.batch_size):
-            if first // self.batch_size % self.fabric.world_size != self.fabric.global_rank:
-                continue
-            count = min(self.batch_size, validation.size - first)
-            batch = to_module(validation.tasks.draw(first, count, 0), self.module, self.fabric)
-            with self.fabric.autocast():
-                scores = validation.score(self.module, batch)
-            total += torch.stack([scores.double().sum(), total.new_tensor(len(scores))])
-        self.module.train()
-        total = self._reduced(total, "sum")
-        value = float(total[0] / total[1])
+        value = validation.value(self.module, self.fabric, self.batch_size)
         best = self.history.add_validation(value, validation.patience)
         if best:
             self.best = {name: tensor.detach().clone() for name, tensor in self.module.state_dict().items()}
@@ -208,6 +191,7 @@ class Loop:
             "best": self.best,
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict() if self.schedule else None,
+            "scaler": self._scaler.state_dict() if self._scaler else None,
         }
         save_checkpoint(state, self.folder / "checkpoint.pt")
 
@@ -229,12 +213,14 @@ class Loop:
                 "resume with the same, or choose another folder"
             )
         self.history = History(**state["history"])
-        self.running.restore(state["running"], self.fabric.device)
+        self.running.restore(state["running"])
         self.module.load_state_dict(state["module"])
         self.best = state["best"]
         self.optimizer.load_state_dict(state["optimizer"])
         if self.schedule is not None:
             self.schedule.load_state_dict(state["schedule"])
+        if self._scaler is not None:
+            self._scaler.load_state_dict(state["scaler"])
 
 
 def _mixed(seed: int, step: int, rank: int) -> int:
