@@ -112,6 +112,8 @@ def test_regression_is_recognised() -> None:
         ([(np.zeros((2, 2)), [0, -1])] * 9, {}, "y of task 0 has the class number -1"),
         ([*arrays(8), (np.zeros((3, 2)), [0, 1, 0])], {}, "examples of one form"),
         (arrays(classes=False), {"kind": "classification"}, "some y hold real numbers"),
+        ([(np.zeros((2, 2)), np.zeros((2, 1), int))] * 9, {}, r"y of task 0 must be class numbers \[n\]"),
+        ([(np.zeros((2, 2)), np.zeros((2, 1, 1)))] * 9, {}, r"y of task 0 must be \[n\] or \[n, targets\]"),
         (arrays(), {"labels": "mine"}, "labels must be 'shared' or 'own', got 'mine'"),
         (arrays(), {"shots": 1.5}, "shots must be a share below 1 or a whole number"),
         (arrays(), {"kind": "ranking"}, "kind must be 'classification' or 'regression'"),

@@ -62,6 +62,8 @@ def test_a_class_of_another_split_is_an_error() -> None:
         pool().only("test", ["c0"])
     with pytest.raises(ValueError, match="no class 'c99'"):
         pool().only("test", ["c99"])
+    with pytest.raises(ValueError, match="names has the class 'c39' twice"):
+        pool().only("test", ["c39", "c39"])
     chosen = pool().only("test", ["c39", "c30"]).episodes(2, 1, 1).test.draw(0, 20, 0)
     assert set(chosen.query.x[..., 1].flatten().tolist()) == {30.0, 39.0}
 

@@ -30,6 +30,30 @@ def test_episodes_of_your_own_images(tmp_path: Path) -> None:
     assert from_folder(tmp_path, colour="L").examples.shape[1:] == (1, 84, 84)
 
 
+def test_images_of_every_kind_look_as_they_do_to_eyes(tmp_path: Path) -> None:
+    fill(tmp_path, each=1)
+    ramp = np.linspace(0, 60000, 64 * 64).reshape(64, 64)
+    Image.fromarray(ramp.astype(np.uint16)).save(tmp_path / "class0" / "0.png")
+    ink = np.zeros((64, 64, 4), dtype=np.uint8)
+    ink[:32, :, 3] = 255  # black above, nothing below
+    Image.fromarray(ink).save(tmp_path / "class1" / "0.png")
+    turned = Image.fromarray(np.concatenate([np.zeros((64, 32)), np.full((64, 32), 255)], 1).astype(np.uint8))
+    exif = turned.getexif()
+    exif[0x0112] = 6  # the camera was held so that the picture must be turned by a quarter
+    turned.save(tmp_path / "class2" / "0.jpg", exif=exif)
+    (tmp_path / "class2" / "0.png").unlink()
+    (tmp_path / "class9" / "0.png").rename(tmp_path / "class9" / "0.gif")
+    with pytest.warns(UserWarning, match="left out: class9"):
+        pool = from_folder(tmp_path, size=8, colour="L")
+    grey, drawn, photo = (pool.examples[pool.table[pool.names.index(f"class{n}"), 0], 0].float() for n in range(3))
+    assert grey.mean() == pytest.approx(60000 / 257 / 2, abs=2)
+    assert (grey.diff(dim=0) > 0).all()
+    assert drawn[:4].max() == 0
+    assert drawn[4:].min() == 255
+    assert photo[:4].max() < 20
+    assert photo[4:].min() > 235
+
+
 def test_a_damaged_image_is_named(tmp_path: Path) -> None:
     fill(tmp_path)
     (tmp_path / "class3" / "9.png").write_bytes(b"not a picture")

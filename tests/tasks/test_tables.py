@@ -91,3 +91,34 @@ def test_a_wrong_column_suggests_the_nearest(tmp_path: Path) -> None:
 def test_a_constant_target_is_an_error() -> None:
     with pytest.raises(ValueError, match="'dose' has one value in all training tasks"):
         from_table(frame().assign(dose=1.5), task="patient", target="dose")
+
+
+@pytest.mark.unchecked
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": "clasification"}, "kind must be 'classification' or 'regression', got 'clasification'"),
+        ({"labels": "mine"}, "labels must be 'shared' or 'own', got 'mine'"),
+        ({"shots": 1.5}, "shots must be a share below 1"),
+        ({"shots": -3}, "shots must be a share below 1"),
+        ({"target": "patient"}, "task and target must be two columns"),
+    ],
+)
+def test_bad_options_are_named(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        from_table(frame(), **{"task": "patient", "target": "ill", **options})
+
+
+def test_odd_columns() -> None:
+    table = frame()
+    table["fasting"] = pd.array([True, False, None] * 40, dtype="boolean")
+    table["visit"] = [f"2024-01-{day}" for day in range(120)]  # a text of its own in every row
+    table[7] = np.arange(120)
+    table["patient"] = pd.Categorical(table.patient, categories=[*sorted(table.patient.unique()), "nobody"])
+    source = from_table(table, task="patient", target="score", features=["fasting", "visit", "7"])
+    assert sum(source.protocol["tasks"].values()) == 20
+    batch = source.train.draw(0, 12, 0)
+    batch.check_values()
+    assert batch.query.x.shape[-1] <= 2 + 1 + 101
+    with pytest.raises(ValueError, match="'score' has values that are not finite"):
+        from_table(frame().replace({"score": {frame().score[0]: np.inf}}), task="patient", target="score")

@@ -4,6 +4,7 @@ Every task's examples are parted at random into support and query, anew each tim
 shuffled rounds, so that none is seen twice before all are seen once; a finite split is evaluated on every task once.
 """
 
+import copy
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -56,13 +57,11 @@ class Collection(Split):
         # A task of one example keeps it as its query: it can be asked about, not learned from.
         support = np.floor(shots * sizes) if shots < 1 else np.full(len(sizes), shots)
         self._support = np.clip(support, 0, sizes - 1).astype(np.int64)
-        self._support_bounds = _few_bounds(self._support)
-        self._query_bounds = _few_bounds(sizes - self._support)
+        self._bounds = _few_bounds(self._support, sizes - self._support)
 
     def to(self, device: Any) -> "Collection":
         """The same tasks with their data on `device`."""
-        moved = object.__new__(Collection)
-        moved.__dict__.update(self.__dict__)
+        moved = copy.copy(self)
         moved._x, moved._y = self._x.to(device), self._y.to(device)
         if self.ways is not None:
             moved._classes = self._classes.to(device)
@@ -80,7 +79,7 @@ class Collection(Split):
         sizes, support = self._sizes[which], self._support[which]
         keys = numbers[:, :most] + 2.0 * (np.arange(most) >= sizes[:, None])
         order = np.argsort(keys, 1) + self._starts[which][:, None]
-        lengths = (_bound(self._support_bounds, support), _bound(self._query_bounds, sizes - support))
+        lengths = next(pair for pair in self._bounds if pair[0] >= support.max() and pair[1] >= (sizes - support).max())
         learned = self._gather(order, np.zeros_like(support), support, lengths[0])
         asked = self._gather(order, support, sizes - support, lengths[1])
         if self.ways is None:
@@ -103,17 +102,15 @@ class Collection(Split):
         return Examples(self._x[index], self._y[index], torch.from_numpy(mask).to(self._x.device))
 
 
-def _few_bounds(lengths: NDArray[np.int64]) -> list[int]:
-    """At most four padded lengths, as compiled shapes should be few: the longest and its halves."""
-    bounds = [int(lengths.max())]
-    while len(bounds) < 4 and bounds[0] // 2 >= max(1, lengths.min()):
-        bounds.insert(0, bounds[0] // 2)
+def _few_bounds(support: NDArray[np.int64], query: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """At most four padded lengths of support and query together, as compiled shapes should be few.
+
+    The largest is that of the longest tasks; each before it is half as long.
+    """
+    bounds = [(int(support.max()), int(query.max()))]
+    while len(bounds) < 4 and bounds[0][0] // 2 >= support.min() and bounds[0][1] // 2 >= max(1, query.min()):
+        bounds.insert(0, (bounds[0][0] // 2, bounds[0][1] // 2))
     return bounds
-
-
-def _bound(bounds: list[int], lengths: NDArray[np.int64]) -> int:
-    """The least of the bounds that all lengths fit into."""
-    return next(bound for bound in bounds if bound >= lengths.max())
 
 
 def from_arrays(
@@ -141,19 +138,18 @@ def from_arrays(
         ValueError: too few tasks for three splits, unequal lengths or forms, values that are not finite; the message
             names the task.
     """
-    if labels not in ("shared", "own"):
-        raise ValueError(f"labels must be 'shared' or 'own', got {labels!r}")
-    if not shots >= 0 or (shots >= 1 and shots != int(shots)):
-        raise ValueError(f"shots must be a share below 1 or a whole number of examples, got {shots}")
     pairs = [_arrays(number, x, y) for number, (x, y) in enumerate(tasks)]
     whole = all(np.issubdtype(y.dtype, np.integer) or y.dtype == bool for _, y in pairs)
     if kind is None:
         kind = "classification" if whole else "regression"
-    if kind not in ("classification", "regression"):
-        raise ValueError(f"kind must be 'classification' or 'regression', got {kind!r}")
+    check_kind(kind)
     if kind == "classification" and not whole:
         raise ValueError("kind is classification, but some y hold real numbers; number the classes from 0")
     for number, (_, y) in enumerate(pairs):
+        if kind == "classification" and y.ndim != 1:
+            raise ValueError(f"y of task {number} must be class numbers [n], got the shape {y.shape}")
+        if y.ndim > 2:
+            raise ValueError(f"y of task {number} must be [n] or [n, targets], got the shape {y.shape}")
         if kind == "classification" and y.min() < 0:
             raise ValueError(f"y of task {number} has the class number {y.min()}; number the classes from 0")
     forms = {(x.shape[1:], y.shape[1:]) for x, y in pairs}
@@ -162,6 +158,16 @@ def from_arrays(
     parts = part_tasks(len(pairs), validation, test, seed)
     protocol = {"data": "own tasks", "split_seed": seed}
     return collections(pairs, parts, kind, shots, labels, protocol)
+
+
+def check_kind(kind: str) -> None:
+    """Refuse a kind of task that arrays and tables do not have.
+
+    Raises:
+        ValueError: it is one.
+    """
+    if kind not in ("classification", "regression"):
+        raise ValueError(f"kind must be 'classification' or 'regression', got {kind!r}")
 
 
 def part_tasks(count: int, validation: float, test: float, seed: int) -> dict[str, NDArray[np.int64]]:
@@ -190,7 +196,15 @@ def collections(
     labels: Labels,
     protocol: dict[str, Any],
 ) -> TaskSource:
-    """A source of three collections, from checked arrays and the numbers of the tasks of each split."""
+    """A source of three collections, from checked arrays and the numbers of the tasks of each split.
+
+    Raises:
+        ValueError: `shots` or `labels` are none that there are.
+    """
+    if labels not in ("shared", "own"):
+        raise ValueError(f"labels must be 'shared' or 'own', got {labels!r}")
+    if not shots >= 0 or (shots >= 1 and shots != int(shots)):
+        raise ValueError(f"shots must be a share below 1 or a whole number of examples, got {shots}")
     ways = 1 + max(int(y.max()) for _, y in pairs) if kind == "classification" else None
     splits = {
         name: Collection(name, [_tensors(pairs[n], kind) for n in numbers], kind, shots, ways, labels)

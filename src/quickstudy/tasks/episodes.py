@@ -4,6 +4,7 @@ Which classes, which examples, which class gets which number and in what order t
 function of the task's number and the seed (a `Plan`). A batch is then one gather from the tensor of examples.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -132,8 +133,7 @@ class Episodes(Split):
 
     def to(self, device: Any) -> "Episodes":
         """The same episodes, gathered on `device`."""
-        moved = object.__new__(Episodes)
-        moved.__dict__.update(self.__dict__)
+        moved = copy.copy(self)
         moved.examples = self.examples.to(device)
         return moved
 

@@ -1,11 +1,12 @@
 """Tasks from a folder of images, one folder a class: `root/class/*.png` or `*.jpg`."""
 
+import warnings
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from quickstudy.tasks.pool import ClassPool, part_classes
 
@@ -24,6 +25,8 @@ def from_folder(
     seed: int = 0,
 ) -> ClassPool:
     """The images below `root`, one class per folder; classes are parted at random into train, validation and test.
+
+    Transparent images are laid on white, 16-bit ones reduced to 8, and photographs turned as their camera was held.
 
     Args:
         root: a folder of folders of images.
@@ -54,6 +57,9 @@ def from_folder(
     names = [name for name, paths in files.items() if paths]
     if not names:
         raise ValueError(f"{root} has no folders with {', '.join(_SUFFIXES)} files; expected root/class/image.png")
+    empty = [name for name, paths in files.items() if not paths]
+    if empty:
+        warnings.warn(f"folders without {', '.join(_SUFFIXES)} files, left out: {', '.join(empty)}", stacklevel=2)
     images = [_read(path, size, colour) for name in names for path in files[name]]
     labels = np.repeat(np.arange(len(names)), [len(files[name]) for name in names])
     protocol = {"data": f"folder {root.name}", "resize": f"area to {size}×{size}", "split_seed": seed}
@@ -65,7 +71,18 @@ def _read(path: Path, size: int, colour: str) -> np.ndarray:
     """One image as `[channel, size, size]` uint8."""
     try:
         with Image.open(path) as image:
-            pixels = np.asarray(image.convert(colour).resize((size, size), Image.Resampling.BOX))
+            upright = _eight_bits(ImageOps.exif_transpose(image))
+            pixels = np.asarray(upright.convert(colour).resize((size, size), Image.Resampling.BOX))
     except (UnidentifiedImageError, OSError) as error:
         raise ValueError(f"{path} cannot be read as an image: {error}") from error
     return pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """The image as eyes see it: Pillow would cut 16 bits off at 255, and show what transparency hides."""
+    if image.mode.startswith("I"):
+        return Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
+    if image.has_transparency_data:
+        over = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", over.size, "white"), over)
+    return image

@@ -96,8 +96,10 @@ class ClassPool:
         """
         self._known(split)
         number = {name: index for index, name in enumerate(self.names)}
-        chosen = []
+        chosen: list[int] = []
         for name in names:
+            if number.get(name) in chosen:
+                raise ValueError(f"names has the class {name!r} twice")
             if name not in number:
                 raise ValueError(f"there is no class {name!r}")
             if number[name] not in self.parts[split]:

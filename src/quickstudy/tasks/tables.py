@@ -13,13 +13,15 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from quickstudy.tasks.collection import Labels, collections, part_tasks
+from quickstudy.tasks.collection import Labels, check_kind, collections, part_tasks
 from quickstudy.tasks.source import Kind, TaskSource
 
 __all__ = ["from_table"]
 
 # An integer target with more values than this is taken for a quantity.
 _MOST_CLASSES = 20
+# A text with more values than this is a name or a date; the rarer ones share a column.
+_MOST_VALUES = 101
 
 
 def from_table(
@@ -38,7 +40,8 @@ def from_table(
     """Tasks from a CSV file or a data frame: the rows that share a value in the column `task` are one task.
 
     Numbers are standardised and missing ones set to the median (with a column that says so), text becomes one column
-    per value; for regression the target is standardised. All of this is learned from the training tasks alone.
+    per value (the hundred most frequent; the others share one); for regression the target is standardised. All of this
+    is learned from the training tasks alone.
 
     Args:
         table: a data frame, or the path of a CSV file with a header.
@@ -54,9 +57,15 @@ def from_table(
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a column is missing (the nearest name is suggested), or too few tasks.
+        ValueError: a column is missing (the nearest name is suggested), a target that is not finite, too few tasks, or
+            an argument that is none of those allowed.
     """
+    if kind is not None:
+        check_kind(kind)
+    if task == target:
+        raise ValueError(f"task and target must be two columns, got {task!r} for both")
     frame = table if isinstance(table, pd.DataFrame) else _read(Path(table))
+    frame = frame.rename(columns=str)
     _check_columns(frame, {"task": task, "target": target}, features)
     unknown = frame[task].isna() | frame[target].isna()
     if unknown.any():
@@ -65,7 +74,7 @@ def from_table(
         )
         frame = frame[~unknown]
     frame = frame.reset_index(drop=True)
-    rows = list(frame.groupby(task, sort=True).indices.values())
+    rows = list(frame.groupby(task, sort=True, observed=True).indices.values())
     parts = part_tasks(len(rows), validation, test, seed)
     training = np.concatenate([rows[number] for number in parts["train"]])
 
@@ -78,6 +87,8 @@ def from_table(
         protocol["classes"] = classes.tolist()
     else:
         y = pd.to_numeric(frame[target]).to_numpy(np.float64)
+        if not np.isfinite(y).all():
+            raise ValueError(f"the target {target!r} has values that are not finite; remove those rows")
         mean, std = float(y[training].mean()), float(y[training].std())
         if std == 0:
             raise ValueError(f"the target {target!r} has one value in all training tasks; there is nothing to predict")
@@ -106,13 +117,17 @@ def _check_columns(frame: pd.DataFrame, roles: dict[str, str], features: Sequenc
 
 def _features(frame: pd.DataFrame, training: np.ndarray) -> np.ndarray:
     """`[row, feature]`; what is fitted is fitted on the rows `training`."""
-    frame = frame.astype(dict.fromkeys(frame.select_dtypes("bool").columns, "uint8"))
+    # Yes and no as numbers; pandas has two kinds, one of which knows missing values.
+    frame = frame.astype(dict.fromkeys(frame.select_dtypes(["bool", "boolean"]).columns, "Float64"))
     numbers = list(frame.select_dtypes("number").columns)
     words = [column for column in frame.columns if column not in numbers]
     transform = make_column_transformer(
         # The imputer would drop a column that is empty in the training tasks; without values it tells nothing.
         (make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler()), numbers),
-        (OneHotEncoder(handle_unknown="ignore", sparse_output=False, dtype=np.float64), words),
+        (
+            OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=_MOST_VALUES, sparse_output=False),
+            words,
+        ),
     )
     frame = frame.assign(
         **{word: frame[word].astype(object).where(frame[word].notna(), "missing").astype(str) for word in words}

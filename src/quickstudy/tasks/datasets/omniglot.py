@@ -94,10 +94,11 @@ def _pack(size: int, resize: Resize) -> tuple[dict[str, Tensor], dict[str, str]]
     """All drawings in the order of their names, and the characters' names."""
     images: list[np.ndarray] = []
     names: list[str] = []
+    zips = {archive: _zip_path(archive) for archive in _ZIPS}  # first, since a download has a bar of its own
     with bar("packing Omniglot", sum(characters for _, characters in _ZIPS.values())) as progress:
         for archive, (_, expected) in _ZIPS.items():
             found = 0
-            for name, drawings in _characters(_zip_path(archive)):
+            for name, drawings in _characters(zips[archive]):
                 if len(drawings) != _DRAWINGS:
                     raise ValueError(f"{archive}: the character {name} has {len(drawings)} drawings, not {_DRAWINGS}")
                 names.append(name)
@@ -111,13 +112,18 @@ def _pack(size: int, resize: Resize) -> tuple[dict[str, Tensor], dict[str, str]]
 
 def _characters(path: Path) -> Iterator[tuple[str, list[Image.Image]]]:
     """`alphabet/character` and its drawings, by drawer, in the order of names."""
-    with zipfile.ZipFile(path) as archive:
-        files: dict[str, list[str]] = {}
-        for file in sorted(name for name in archive.namelist() if name.endswith(".png")):
-            _, alphabet, character, _ = file.split("/")
-            files.setdefault(f"{alphabet}/{character}", []).append(file)
-        for name, members in files.items():
-            yield name, [Image.open(io.BytesIO(archive.read(member))) for member in members]
+    try:
+        with zipfile.ZipFile(path) as archive:
+            files: dict[str, list[str]] = {}
+            for file in sorted(archive.namelist()):
+                # root/alphabet/character/drawing; some archivers add folders of their own
+                place = file.split("/")
+                if file.endswith(".png") and len(place) == 4:
+                    files.setdefault(f"{place[1]}/{place[2]}", []).append(file)
+            for name, members in files.items():
+                yield name, [Image.open(io.BytesIO(archive.read(member))) for member in members]
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path} is damaged, or no zip file: {error}; remove it to fetch it again") from error
 
 
 def _shrunk(drawing: Image.Image, size: int, resize: Resize) -> np.ndarray:
