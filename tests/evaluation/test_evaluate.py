@@ -132,3 +132,27 @@ def test_scores_survive_the_disk(tmp_path: Path) -> None:
         assert back[name].summary() == score.summary()
     with pytest.raises(FileNotFoundError, match="no scores at"):
         load_scores(tmp_path / "none")
+
+
+def test_a_prediction_that_is_not_finite_is_named_and_the_learner_left_as_it_was() -> None:
+    learner = qs.learners.InContextTransformer(MLP(1, (8,)), Gaussian(), width=8, heads=2, layers=1).train()
+    with torch.no_grad():
+        learner.output.bias.fill_(torch.nan)
+    with pytest.raises(ValueError, match="the nll of task 0, seed 3, is not finite"):
+        qs.evaluate(learner, sinusoids(5).test, tasks=4, seed=3, device="cpu")
+    assert learner.training
+
+
+def test_tasks_are_known_by_what_they_ask() -> None:
+    learner = NearestNeighbour(likelihood=Gaussian())
+    five, again, noisy = (
+        qs.evaluate(learner, split, tasks=10, batch_size=size, device="cpu")
+        for split, size in (
+            (sinusoids(5, queries=3).test, 10),
+            (sinusoids(5, queries=3).test, 3),
+            (sinusoids(5, queries=3, noise=0.5).test, 10),
+        )
+    )
+    compare(five, again, "mse")
+    with pytest.raises(ValueError, match="scored on different tasks"):
+        compare(five, noisy, "mse")

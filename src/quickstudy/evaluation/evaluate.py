@@ -1,5 +1,6 @@
 """Scoring a learner on tasks it has not seen: the same numbered tasks for everyone."""
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,12 +31,14 @@ class Scores:
         bins: `[task, bin, 3]` for calibration; None for real targets.
         seed: of the stream of tasks.
         split: its name.
+        asked: a checksum of the targets of all queries, by which the same tasks are known.
     """
 
     values: dict[str, Values]
     bins: Float[Tensor, "task bin 3"] | None = None
     seed: int = 0
     split: str = "test"
+    asked: int = 0
 
     @property
     def tasks(self) -> int:
@@ -92,25 +95,45 @@ def evaluate(
     training, home = learner.training, next((p.device for p in learner.parameters()), torch.device("cpu"))
     learner, split = learner.to(fabric.device).eval(), split.to(fabric.device)
     values: dict[str, list[Tensor]] = {}
-    bins = []
-    with progress.bar("evaluating", tasks) as bar, torch.no_grad(), fabric.autocast():
-        for first in range(0, tasks, batch_size):
-            batch = to_module(split.draw(first, min(batch_size, tasks - first), seed), learner, fabric)
-            query = batch.query.inert()
-            prediction = learner.predict(learner.adapt(batch.support, batch.classes), query.x, query.mask)
-            for name, value in task_metrics(prediction, query.y, query.mask).items():
-                values.setdefault(name, []).append(value.cpu())
-            probs = class_probabilities(prediction)
-            if probs is not None:
-                bins.append(calibration_bins(probs, query.y, query.mask).cpu())
-            bar.advance(batch.tasks)
-    learner.to(home).train(training)
+    bins, asked = [], 0
+    try:
+        with progress.bar("evaluating", tasks) as bar, torch.no_grad(), fabric.autocast():
+            for first in range(0, tasks, batch_size):
+                batch = to_module(split.draw(first, min(batch_size, tasks - first), seed), learner, fabric)
+                query = batch.query.inert()
+                learner.likelihood.check(query.y)
+                prediction = learner.predict(learner.adapt(batch.support, batch.classes), query.x, query.mask)
+                for name, value in task_metrics(prediction, query.y, query.mask).items():
+                    _check_finite(name, value, first, seed)
+                    values.setdefault(name, []).append(value.cpu())
+                probs = class_probabilities(prediction)
+                if probs is not None:
+                    bins.append(calibration_bins(probs, query.y, query.mask).cpu())
+                asked = zlib.crc32(query.y[query.mask].double().cpu().numpy().tobytes(), asked)
+                bar.advance(batch.tasks)
+    finally:
+        learner.to(home).train(training)
     return Scores(
         {name: torch.cat(value).numpy() for name, value in sorted(values.items())},
         torch.cat(bins) if bins else None,
         seed,
         split.name,
+        asked,
     )
+
+
+def _check_finite(metric: str, value: Tensor, first: int, seed: int) -> None:
+    if not torch.isfinite(value).all():
+        task = first + int((~torch.isfinite(value)).nonzero()[0])
+        raise ValueError(
+            f"the {metric} of task {task}, seed {seed}, is not finite: the learner's prediction is NaN or infinite "
+            f"there, or gives what happened no probability; look at split.draw({task}, 1, {seed})"
+        )
+
+
+def same_tasks(runs: Sequence[Scores]) -> bool:
+    """Whether all were scored on the same tasks."""
+    return len({(run.tasks, run.seed, run.split, run.asked) for run in runs}) <= 1
 
 
 def summarize(runs: Sequence[Scores]) -> dict[str, Interval]:
@@ -124,7 +147,7 @@ def summarize(runs: Sequence[Scores]) -> dict[str, Interval]:
     """
     if not runs:
         raise ValueError("runs is empty: there must be at least one")
-    if len({(run.tasks, run.seed, run.split) for run in runs}) > 1:
+    if not same_tasks(runs):
         raise ValueError("the runs were scored on different tasks; score all on the same split, seed and number")
     summary = {name: interval(np.stack([run.values[name] for run in runs])) for name in runs[0].values}
     bins = [run.bins for run in runs if run.bins is not None]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quickstudy.evaluation.evaluate import Scores
+from quickstudy.evaluation.evaluate import Scores, same_tasks
 from quickstudy.evaluation.intervals import Interval, interval
 from quickstudy.evaluation.metrics import HIGHER_IS_BETTER
 
@@ -53,7 +53,7 @@ def compare(first: Scores | Sequence[Scores], second: Scores | Sequence[Scores],
         ValueError: different tasks, an unknown metric, or numbers of runs that cannot be paired.
     """
     a, b = ([scores] if isinstance(scores, Scores) else list(scores) for scores in (first, second))
-    if len({(run.tasks, run.seed, run.split) for run in (*a, *b)}) != 1:
+    if not same_tasks([*a, *b]):
         raise ValueError("the learners were scored on different tasks; use the same split, seed and number of tasks")
     for run in (*a, *b):
         if metric not in run.values:

@@ -18,7 +18,8 @@ def save_scores(scores: Mapping[str, Scores], path: Path) -> None:
     """Write the scores under several protocols to one file, atomically."""
     tensors, header = {}, {}
     for protocol, score in scores.items():
-        header[protocol] = {"seed": score.seed, "split": score.split, "metrics": list(score.values)}
+        about = {"seed": score.seed, "split": score.split, "asked": score.asked, "metrics": list(score.values)}
+        header[protocol] = about
         tensors.update({f"{protocol}/{name}": torch.from_numpy(value) for name, value in score.values.items()})
         if score.bins is not None:
             tensors[f"{protocol}/bins"] = score.bins
@@ -43,6 +44,7 @@ def load_scores(path: Path) -> dict[str, Scores]:
                 file.get_tensor(f"{protocol}/bins") if f"{protocol}/bins" in keys else None,
                 about["seed"],
                 about["split"],
+                about["asked"],
             )
             for protocol, about in header.items()
         }
