@@ -71,7 +71,7 @@ def main() -> None:
         "data": "sinusoids", "tasks": TASKS, "shots": SHOTS, "queries": SHOTS, "network": "MLP 40-40", "threads": 2,
         "precision": "float32",
     }  # fmt: skip
-    write("maml-step", "A vectorised, compiled MAML step is 30 times as fast as a loop over tasks.", protocol, metrics)
+    write("maml-step", "A training step of MAML, vectorised over tasks, against `higher`", protocol, metrics)
 
 
 if __name__ == "__main__":

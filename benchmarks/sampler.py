@@ -62,7 +62,7 @@ def main() -> None:
     metrics = {f"{name}, episodes per second": rate for name, rate in rates.items()}
     metrics["quickstudy / a bare gather"] = round(rates["quickstudy"] / rates["a bare gather"], 2)
     metrics["quickstudy / image by image"] = round(rates["quickstudy"] / rates["image by image"], 1)
-    write("sampler", "Numbered, shuffled, masked episodes cost no more than a bare gather.", protocol, metrics)
+    write("sampler", "Sampling 5-way 1-shot episodes with 15 queries", protocol, metrics)
 
 
 if __name__ == "__main__":

@@ -89,9 +89,11 @@ def test_options_are_the_recipes_settings(monkeypatch: pytest.MonkeyPatch, tmp_p
         (["compare", "zzz"], "no recipe 'zzz'; there are glyphs-compare"),
         (["rnu"], "no command 'rnu'; did you mean 'run'?"),
         (["run", "sinusoid-maml", "--steps", "many"], "'--steps'"),
-        (["run", "sinusoid-maml", "--steps", "0"], "steps must be at least 1, got 0"),
+        (["run", "sinusoid-maml", "--steps", "0"], "must be at least 1 and the rate positive, got 0"),
         (["run", "sinusoid-maml", "--seeds", "1;2"], "seeds must be whole numbers with commas between them"),
+        (["run", "sinusoid-maml", "--seed", "1", "--seeds", "1,2"], "give --seed or --seeds, not both"),
         (["run", "sinusoid-maml", "--device", "tpu"], "device must be auto, cpu, cuda"),
+        (["compare", "glyphs-compare", "--steps", "-5"], "steps must be at least 1, got -5"),
         (["run", "sinusoid-maml", "--shots", "-3"], "shots must not be negative"),
         (["run", "own-tasks"], "own-tasks needs --data"),
     ],
@@ -113,10 +115,39 @@ def test_help_shows_claim_and_options(monkeypatch: pytest.MonkeyPatch, capsys: p
         assert word in out
 
 
-def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+@pytest.mark.parametrize("said", ["stopped after 3 of 9 steps", ""])
+def test_interrupted(said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     def stopped(*args: object, **kwargs: object) -> None:
-        raise KeyboardInterrupt("stopped after 3 of 9 steps")
+        raise KeyboardInterrupt(said)
 
     monkeypatch.setattr(cli, "run", stopped)
     assert call(monkeypatch, "run", "sinusoid-maml") == 130
-    assert "stopped after 3 of 9 steps; add --resume to go on" in capsys.readouterr().err
+    assert f"quickstudy: {said or 'interrupted'}; add --resume to go on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [["--device", "tpu"], ["--steps", "0"], ["--tasks", "-2"], ["--inner-rate", "0"], ["--noise", "-1"]],
+)
+def test_a_wrong_value_leaves_nothing_behind(
+    wrong: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, "run", "sinusoid-maml", *wrong) == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_folders_of_others_are_left_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for text in ('{"theirs": 1}', "not json", "[]"):
+        (tmp_path / "config.json").write_text(text)
+        assert call(monkeypatch, "run", "sinusoid-maml", "--out", str(tmp_path), "--resume") == 2
+        assert "is of something else; choose another --out" in capsys.readouterr().err
+
+
+def test_a_traceback_is_shown_when_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("QUICKSTUDY_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="device must be"):
+        call(monkeypatch, "run", "sinusoid-maml", "--device", "tpu")

@@ -6,6 +6,7 @@ Every recipe is a subcommand of `run` and of `compare`, whose options are the fi
 import difflib
 import inspect
 import logging
+import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -88,7 +89,9 @@ def _recipe_command(cls: type[Recipe], everyone: bool) -> Callable[..., None]:
 
     def command(**values: Any) -> None:
         settings = cls.Settings(**{item.name: values[item.name] for item in fields(cls.Settings)})
-        seeds = _parse_seeds(values["seeds"]) if values["seeds"] else [values["seed"]]
+        if values["seeds"] and values["seed"] is not None:
+            raise ValueError(f"give --seed or --seeds, not both; got {values['seed']} and {values['seeds']}")
+        seeds = _parse_seeds(values["seeds"]) if values["seeds"] else [values["seed"] or 0]
         folder = values["out"] or Path("runs") / (f"{cls.name}-all" if everyone else cls.name)
         line = shlex.join(["quickstudy", *sys.argv[1:]])
         try:
@@ -102,11 +105,11 @@ def _recipe_command(cls: type[Recipe], everyone: bool) -> Callable[..., None]:
                 command=line,
             )
         except KeyboardInterrupt as stop:  # before typer takes it, and with it what was said
-            raise _StoppedError(f"{stop or 'interrupted'}; add --resume to go on") from None
+            raise _StoppedError(f"{str(stop) or 'interrupted'}; add --resume to go on") from None
         _show(result, folder)
 
     common: list[tuple[str, Any, Any, str]] = [
-        ("seed", int, 0, "seed of the training run"),
+        ("seed", int | None, None, "seed of the training run; 0 by default"),
         ("seeds", str, "", "several seeds, as in 0,1,2; gives intervals over seeds"),
         ("device", str, "auto", "auto, cpu, cuda, cuda:1 or mps"),
         ("out", Path | None, None, "folder of the run; runs/RECIPE by default"),
@@ -174,7 +177,7 @@ for _name, _everyone, _help in (
 
 
 def main() -> None:
-    """The entry point: what is wrong with the input is said in a line, without a traceback."""
+    """The entry point: what is wrong with the input is said in a line; `QUICKSTUDY_TRACEBACK=1` shows where."""
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     reuse_memory()
@@ -184,5 +187,7 @@ def main() -> None:
         print(f"quickstudy: {stop}", file=sys.stderr)  # noqa: T201
         sys.exit(130)
     except (ValueError, OSError, NonFiniteLossError) as error:
+        if os.environ.get("QUICKSTUDY_TRACEBACK"):
+            raise
         print(f"quickstudy: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(2)

@@ -3,6 +3,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+import quickstudy as qs
 from quickstudy.networks import MLP, Conv4, Headed, Network, PerExample, ResNet12, as_network
 from quickstudy.rebuild import describe, rebuild
 
@@ -98,3 +99,18 @@ def test_uint8_images_are_refused_with_advice() -> None:
     x, mask = images()
     with pytest.raises(TypeError, match="got torch.uint8; scale uint8 images by 1/255"):
         Conv4()((x * 255).to(torch.uint8), mask)
+
+
+def test_your_own_module_on_trees() -> None:
+    class Both(nn.Module):
+        def forward(self, x: dict[str, torch.Tensor]) -> torch.Tensor:
+            return torch.cat([x["image"].flatten(1), x["age"][:, None]], 1)
+
+    x = {"image": torch.randn(2, 3, 1, 2, 2), "age": torch.randn(2, 3)}
+    features, _ = PerExample(Both(), 5)(x, torch.ones(2, 3, dtype=torch.bool))
+    assert torch.equal(features[1, 2], torch.cat([x["image"][1, 2].flatten(), x["age"][1, 2, None]]))
+    learner = qs.learners.PrototypicalNetwork(PerExample(Both(), 5))
+    support = qs.Examples.of(x, torch.tensor([[0, 1, 1]] * 2))
+    assert learner.predict(learner.adapt(support), x).probs.shape == (2, 3, 2)
+    with pytest.raises(TypeError, match="MLP takes one tensor, got dict"):
+        qs.networks.MLP(4)(x, torch.ones(2, 3, dtype=torch.bool))

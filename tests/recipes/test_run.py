@@ -194,6 +194,8 @@ def test_the_rate_rises_and_falls() -> None:
             rates.append(optimizer.param_groups[0]["lr"])
             optimizer.step()
             schedule.step()
-        assert max(rates) <= 0.5
-        assert rates[-1] <= max(rates)
+        top = rates.index(max(rates))
+        assert rates[top] == pytest.approx(0.5)
+        assert top == max(0, steps // 5 - 1)
+        assert rates == sorted(rates[: top + 1]) + sorted(rates[top + 1 :], reverse=True)
         assert all(rate > 0 for rate in rates)

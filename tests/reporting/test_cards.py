@@ -29,6 +29,7 @@ def make(**outcomes: Outcome) -> dict:
         {"data": "glyphs"},
         outcomes,
         "accuracy",
+        machine(),
     )
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from quickstudy.networks.network import Network
 from quickstudy.networks.normalization import Normalization, Policy, Statistics
 from quickstudy.rebuild import register
+from quickstudy.tasks.batch import Tree
 
 __all__ = ["MLP"]
 
@@ -24,7 +25,8 @@ class MLP(Network):
         normalization: policy of the normalization layers; none by default.
 
     Raises:
-        ValueError: no layer, or a width below one.
+        ValueError: no layer, or a width below one; and when called, inputs of another length, or none of them real
+            numbers.
     """
 
     def __init__(self, inputs: int, hidden: Sequence[int] = (40, 40), normalization: Policy = "none") -> None:
@@ -38,8 +40,10 @@ class MLP(Network):
         self.width = widths[-1]
 
     def forward(
-        self, x: Float[Tensor, "task n *input"], mask: Bool[Tensor, "task n"], statistics: Statistics | None = None
+        self, x: Tree, mask: Bool[Tensor, "task n"], statistics: Statistics | None = None
     ) -> tuple[Float[Tensor, "task n width"], Statistics]:
+        if not isinstance(x, Tensor):
+            raise TypeError(f"MLP takes one tensor, got {type(x).__name__}; wrap a module of your own as PerExample")
         hidden, kept = x.flatten(2) if x.ndim > 2 else x[..., None], {}
         if not hidden.is_floating_point() or hidden.shape[-1] != self.inputs:
             raise ValueError(

@@ -6,11 +6,12 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from quickstudy.networks.normalization import Statistics
 from quickstudy.networks.vectorised import in_vmap
 from quickstudy.rebuild import register
-from quickstudy.tasks.batch import Tree
+from quickstudy.tasks.batch import Tree, map_tensors
 
 __all__ = ["Network", "PerExample", "as_network", "folded"]
 
@@ -43,14 +44,15 @@ class Network(nn.Module, ABC):
         """
 
 
-def folded(function: Callable[[Tensor], Tensor], x: Float[Tensor, "task n *rest"]) -> Float[Tensor, "task n *out"]:
-    """Apply a function of a batch `[example, ...]` to `[task, n, ...]`."""
-    return function(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+def folded(function: Callable[[Tree], Tensor], x: Tree) -> Float[Tensor, "task n *out"]:
+    """Apply a function of a batch `[example, ...]`, a tensor or a tree of them, to `[task, n, ...]`."""
+    return function(map_tensors(lambda leaf: leaf.flatten(0, 1), x)).unflatten(0, tree_leaves(x)[0].shape[:2])
 
 
 @register
 class PerExample(Network):
-    """Your own module as a network: anything that maps a batch `[example, ...]` to vectors `[example, width]`.
+    """Your own module as a network: anything that maps a batch `[example, ...]` (or a tree: an image with what is
+    known of it) to vectors `[example, width]`.
 
     Args:
         module: applied to the examples of all tasks at once. To save it, register its class (`quickstudy.register`).

@@ -38,6 +38,8 @@ class GlyphsCompare(Recipe):
 
     def __init__(self, settings: Settings | None = None) -> None:
         super().__init__(settings)
+        if self.settings.steps < 1:
+            raise ValueError(f"steps must be at least 1, got {self.settings.steps}")
         self._pool = glyphs()
 
     def tests(self) -> dict[str, TaskSource]:

@@ -1,6 +1,7 @@
 """MAML on Omniglot, five ways, one shot."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from quickstudy.learners import MAML, FromScratch, NearestNeighbour, PrototypicalNetwork
 from quickstudy.networks import Conv4
@@ -24,14 +25,14 @@ class OmniglotMAML(Recipe):
     class Settings:
         """A budget that two cores can train."""
 
-        steps: int = option(1500, "training steps")
-        tasks: int = option(16, "tasks per step")
-        queries: int = option(2, "query examples per class in training")
+        steps: int = option(1600, "training steps")
+        tasks: int = option(8, "tasks per step")
+        queries: int = option(1, "query examples per class in training")
         inner_steps: int = option(3, "gradient steps on the support")
         inner_rate: float = option(0.2, "their step size")
         first_order: bool = option(False, "leave out second derivatives")
-        filters: int = option(64, "channels of the convolutions")
-        rate: float = option(2e-3, "highest learning rate")
+        filters: int = option(32, "channels of the convolutions")
+        rate: float = option(3e-3, "highest learning rate")
         normalization: str = option("support", "normalization policy of the network; the paper's is transductive")
         tasks_at_once: int = option(0, "tasks to vectorise over; 0 is all, 1 is a loop")
 
@@ -44,8 +45,14 @@ class OmniglotMAML(Recipe):
 
     def contestants(self) -> dict[str, Contestant]:
         chosen, likelihood = self.settings, Categorical(_WAYS)
-        validation = self._pool.episodes(_WAYS, 1, 5).validation
         at_once = chosen.tasks_at_once or None
+        training = partial(
+            Training,
+            steps=chosen.steps,
+            validation=self._pool.episodes(_WAYS, 1, 5).validation,
+            validation_size=100,
+            validations=5,
+        )
 
         def maml() -> MAML:
             return MAML(
@@ -57,24 +64,16 @@ class OmniglotMAML(Recipe):
                 tasks_at_once=at_once,
             )
 
-        tasks = self._pool.episodes(_WAYS, 1, chosen.queries).train
-        training = Training(tasks, chosen.steps, chosen.tasks, chosen.rate, validation=validation)
+        few, many = self._pool.episodes(_WAYS, 1, chosen.queries).train, self._pool.episodes(60, 1, 2).train
         return {
-            "MAML": Contestant(maml, training, batch_size=16),
+            "MAML": Contestant(maml, training(few, batch_size=chosen.tasks, rate=chosen.rate), batch_size=16),
             "prototypical": Contestant(
                 lambda: PrototypicalNetwork(Conv4(normalization="layer")),
-                Training(
-                    self._pool.episodes(60, 1, 2).train,
-                    chosen.steps,
-                    1,
-                    3e-3,
-                    precision="bf16-mixed",
-                    validation=validation,
-                ),
+                training(many, batch_size=1, rate=3e-3, precision="bf16-mixed"),
             ),
             "nearest neighbour": Contestant(NearestNeighbour, role="baseline"),
             "from scratch": Contestant(
-                lambda: FromScratch(Conv4(filters=32, normalization="layer"), likelihood, steps=30, rate=3e-3),
+                lambda: FromScratch(Conv4(filters=16, normalization="layer"), likelihood, steps=30, rate=3e-3),
                 role="baseline",
             ),
         }

@@ -47,7 +47,7 @@ class OwnTasks(Recipe):
             raise ValueError("own-tasks needs --data: a CSV file, or a folder with one folder of images per class")
         self._images = Path(self.settings.data).is_dir()
         self._source = self._folder() if self._images else self._table()
-        self.metric = "mse" if self._source.train.kind == "regression" else "accuracy"  # type: ignore[misc]
+        self.metric = "mse" if self._source.train.kind == "regression" else "accuracy"
 
     def _folder(self) -> TaskSource:
         chosen = self.settings

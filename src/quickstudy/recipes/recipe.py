@@ -58,6 +58,13 @@ class Training:
     validations: int = 20
     score: Score | None = None
 
+    def __post_init__(self) -> None:
+        if min(self.steps, self.batch_size) < 1 or not self.rate > 0:
+            raise ValueError(
+                "steps and tasks per step must be at least 1 and the rate positive, "
+                f"got {self.steps}, {self.batch_size} and {self.rate}"
+            )
+
     def arguments(self) -> dict[str, Any]:
         """The arguments of `fit`."""
         return {
@@ -122,14 +129,14 @@ class Recipe(ABC):
         name: as typed on the command line.
         claim: what it is to show, in a sentence.
         main: the contestant that `quickstudy run` trains; None when the comparison itself is the point.
-        metric: what contestants are compared by.
+        metric: what contestants are compared by; an instance may set its own.
         Settings: a dataclass of options, made with `option`.
     """
 
     name: ClassVar[str]
     claim: ClassVar[str]
     main: ClassVar[str | None] = None
-    metric: ClassVar[str] = "accuracy"
+    metric: str = "accuracy"
     test_tasks: ClassVar[int] = 600
 
     @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Running a recipe: train, score, write down; and go on where an interrupted run stopped."""
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from quickstudy.files import write_text
 from quickstudy.learners import Learner
 from quickstudy.rebuild import load, save
 from quickstudy.recipes.recipe import Contestant, Recipe
-from quickstudy.reporting import Outcome, card, curves, task_picture, write_card, write_report
-from quickstudy.training import fit, read_log
+from quickstudy.reporting import Outcome, card, curves, machine, task_picture, write_card, write_report
+from quickstudy.tasks import TaskSource
+from quickstudy.training import fit, make_fabric, read_log
 
 __all__ = ["run"]
 
@@ -35,7 +37,7 @@ def run(
 
     Every single run (one contestant, one seed) has a folder with `log.jsonl`, `checkpoint.pt`, `learner.safetensors`,
     `scores.safetensors` and `result.json`: `folder` itself when there is one run in all, and folders below it
-    otherwise. A finished run is not repeated. What learns nothing across tasks is scored once, with the first seed.
+    otherwise. A finished run is not repeated. What has no weights, and so nothing random, is scored once.
 
     Args:
         recipe: what to run.
@@ -51,13 +53,17 @@ def run(
 
     Raises:
         FileExistsError: `folder` holds a run and `resume` is False.
-        ValueError: `folder` holds a run with other settings, or a seed stands twice.
+        ValueError: `folder` holds a run with other settings, a seed stands twice, or what the recipe was told is
+            impossible; this is found out before anything is trained or written.
     """
     if len(set(seeds)) != len(seeds) or not seeds or min(seeds) < 0:
         raise ValueError(f"seeds must be different numbers of at least 0, got {list(seeds)}")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError("recipes run in one process; under torchrun, call quickstudy.fit from a script of your own")
     contestants, tests = recipe.contestants(), recipe.tests()
     if recipe.main is not None and not everyone:
         contestants = {recipe.main: contestants[recipe.main]}
+    random = _rehearse(contestants, tests, device)
     _claim_folder(
         folder,
         resume,
@@ -68,7 +74,7 @@ def run(
     learners: dict[str, Learner] = {}
     single = len(contestants) == 1 and len(seeds) == 1
     for name, contestant in contestants.items():
-        for seed in seeds if contestant.training else seeds[:1]:
+        for seed in seeds if random[name] else seeds[:1]:
             place = folder
             if not single:
                 place = folder / _slug(name) / f"seed{seed}" if len(contestants) > 1 else folder / f"seed{seed}"
@@ -83,8 +89,8 @@ def run(
             learners.setdefault(name, learner)
             if not single:
                 only = {name: Outcome(contestant.role, [scores], [seconds], describe, learner.normalization)}
-                write_card(_card(recipe, command, [seed], protocol, only), place / "result.json")
-    result = _card(recipe, command, seeds, protocol, outcomes)
+                write_card(_card(recipe, command, [seed], protocol, only, device), place / "result.json")
+    result = _card(recipe, command, seeds, protocol, outcomes, device)
     pictures = {}
     logs = {name: outcome.curves for name, outcome in outcomes.items() if outcome.curves}
     if logs:
@@ -147,19 +153,38 @@ class _Run:
         return learner, scores, seconds
 
 
+def _rehearse(contestants: dict[str, Contestant], tests: dict[str, TaskSource], device: str) -> dict[str, bool]:
+    """Make everything once, so that a wrong value is met before the first step; whether each contestant has weights."""
+    make_fabric(device)
+    for source in tests.values():
+        _ = source.test
+    with torch.random.fork_rng():
+        return {name: any(True for _ in contestant.build().parameters()) for name, contestant in contestants.items()}
+
+
 def _card(
-    recipe: Recipe, command: str, seeds: Sequence[int], protocol: dict[str, Any], outcomes: dict[str, Outcome]
+    recipe: Recipe,
+    command: str,
+    seeds: Sequence[int],
+    protocol: dict[str, Any],
+    outcomes: dict[str, Outcome],
+    device: str,
 ) -> dict[str, Any]:
-    return card(recipe.name, recipe.claim, command, seeds, recipe.describe(), protocol, outcomes, recipe.metric)
+    where = machine(make_fabric(device).device)
+    return card(recipe.name, recipe.claim, command, seeds, recipe.describe(), protocol, outcomes, recipe.metric, where)
 
 
 def _claim_folder(folder: Path, resume: bool, config: dict[str, Any]) -> None:
     """Make sure that `folder` is new, or holds the very run that is to be resumed."""
     path = folder / "config.json"
     if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+            of = before["recipe"]
+        except (json.JSONDecodeError, KeyError, TypeError):
+            raise FileExistsError(f"{path} is of something else; choose another --out") from None
         if not resume:
-            raise FileExistsError(f"{folder} holds a run of {before['recipe']}; pass --resume, or another --out")
+            raise FileExistsError(f"{folder} holds a run of {of}; pass --resume, or another --out")
         now = json.loads(json.dumps(config))
         if before != now:
             changed = [key for key in now if before.get(key) != now[key]]

@@ -8,7 +8,6 @@ from typing import Any
 
 from quickstudy.evaluation import HIGHER_IS_BETTER, Difference, Interval, Scores, compare, summarize
 from quickstudy.files import write_text
-from quickstudy.reporting.machine import machine
 
 __all__ = ["Outcome", "card", "differences", "read_card", "verdict", "write_card"]
 
@@ -55,6 +54,7 @@ def card(
     protocol: Mapping[str, Any],
     outcomes: Mapping[str, Outcome],
     metric: str,
+    where: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Everything a reader needs to believe, or to repeat, a result.
 
@@ -72,7 +72,7 @@ def card(
         "protocol": dict(protocol),
         "steps": first.training["steps"] if first.training else 0,
         "seconds": round(sum(sum(outcome.seconds) for outcome in outcomes.values()), 1),
-        "machine": machine(),
+        "machine": dict(where),
         "metrics": {name: value.to_json() for name, value in first.metrics().items()},
     }
     if len(outcomes) > 1:

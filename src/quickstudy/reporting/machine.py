@@ -10,12 +10,13 @@ import torch
 __all__ = ["machine"]
 
 
-def machine() -> dict[str, Any]:
-    """Processor, accelerator and the versions that matter."""
+def machine(device: str | torch.device = "cpu") -> dict[str, Any]:
+    """Processor, the versions that matter, and the GPU when `device` is one."""
+    device = torch.device(device)
     return {
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "system": platform.system(),
         "python": platform.python_version(),
         "torch": torch.__version__,

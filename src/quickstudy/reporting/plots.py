@@ -53,16 +53,17 @@ def curves(logs: Mapping[str, Sequence[Sequence[dict[str, Any]]]]) -> Figure:
 def task_picture(learners: Mapping[str, Learner], batch: TaskBatch) -> Figure:
     """The first task of `batch` and what the learners predict: images, a curve, or predicted against true values."""
     task = batch[0]
-    predictions: dict[str, Any] = {
-        name: learner.eval().predict(learner.adapt(task.support, task.classes), task.query.x, task.query.mask)
-        for name, learner in learners.items()
-    }
+
+    def prediction(learner: Learner) -> Any:
+        phi = learner.eval().adapt(task.support, task.classes)
+        return learner.predict(phi, task.query.x, task.query.mask)
+
     if task.classes is None:
-        means = {name: prediction.mean[0] for name, prediction in predictions.items()}
-        return _regression(task, means)
-    probs = {name: prediction.probs[0] for name, prediction in predictions.items()}
-    images = isinstance(task.query.x, torch.Tensor) and task.query.x.ndim == 5
-    return _images(task, *next(iter(probs.items()))) if images else _confidence(task, probs)
+        return _regression(task, {name: prediction(learner).mean[0] for name, learner in learners.items()})
+    if isinstance(task.query.x, torch.Tensor) and task.query.x.ndim == 5:  # images: the first learner's reading
+        name, learner = next(iter(learners.items()))
+        return _images(task, name, prediction(learner).probs[0])
+    return _confidence(task, {name: prediction(learner).probs[0] for name, learner in learners.items()})
 
 
 def _images(task: TaskBatch, name: str, probs: torch.Tensor) -> Figure:
