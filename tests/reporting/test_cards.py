@@ -69,7 +69,7 @@ def test_the_optimum_is_no_baseline() -> None:
 
 def test_tables_show_every_learner() -> None:
     scores, differences = tables(make(ours=outcome("learner", [0.8]), near=outcome("baseline", [0.5])))
-    assert scores["head"] == ["", "accuracy", "nll", "seconds"]
+    assert scores["head"] == ["", "accuracy", "nll", "training seconds"]
     assert [row[0] for row in scores["rows"]] == ["ours", "near"]
     assert scores["rows"][0][1].startswith("80.")
     assert differences["rows"][0][1] == "ours − near"

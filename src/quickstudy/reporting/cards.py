@@ -9,7 +9,7 @@ from typing import Any
 from quickstudy.evaluation import HIGHER_IS_BETTER, Difference, Interval, Scores, compare, summarize
 from quickstudy.files import write_text
 
-__all__ = ["Outcome", "card", "differences", "read_card", "verdict", "write_card"]
+__all__ = ["Outcome", "card", "differences", "entries", "read_card", "verdict", "write_card"]
 
 
 @dataclass
@@ -95,6 +95,14 @@ def card(
     else:
         result["normalization"], result["training"] = first.normalization, first.training
     return result
+
+
+def entries(card: Mapping[str, Any]) -> dict[str, Any]:
+    """What a card says of each learner, also when there is but one; `seconds` are those of a run, on average."""
+    each = card.get("learners") or {
+        card["recipe"]: {"metrics": card["metrics"], "seconds": [card["seconds"] / len(card["seeds"])]}
+    }
+    return {name: {**entry, "seconds": sum(entry["seconds"]) / len(entry["seconds"])} for name, entry in each.items()}
 
 
 def differences(outcomes: Mapping[str, Outcome], protocol: str, metric: str) -> list[tuple[str, str, Difference]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from quickstudy.files import write_text
-from quickstudy.reporting.cards import read_card
+from quickstudy.reporting.cards import entries, read_card
 from quickstudy.reporting.report import metric_cell
 
 __all__ = ["fill", "main", "markdown"]
@@ -45,15 +45,13 @@ def markdown(card: Mapping[str, Any]) -> str:
 
 def _experiment(card: Mapping[str, Any]) -> list[list[str]]:
     """A row per learner, a column per protocol, of the metric that is compared."""
-    learners = card.get("learners") or {card["recipe"]: {"metrics": card["metrics"], "seconds": [card["seconds"]]}}
     metric = "accuracy" if any(name.endswith(".accuracy") for name in card["metrics"]) else "mse"
     protocols = [name.rpartition(".")[0] for name in card["metrics"] if name.endswith(f".{metric}")]
     unit = "accuracy, %" if metric == "accuracy" else "mean squared error"
     rows = [[unit, *protocols, "training seconds"]]
-    for name, entry in learners.items():
-        seconds = entry["seconds"]
+    for name, entry in entries(card).items():
         cells = [metric_cell(metric, entry["metrics"].get(f"{protocol}.{metric}")) for protocol in protocols]
-        rows.append([name, *cells, f"{sum(seconds) / len(seconds):.0f}"])
+        rows.append([name, *cells, f"{entry['seconds']:.0f}"])
     return rows
 
 

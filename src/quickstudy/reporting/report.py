@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from quickstudy.evaluation import Interval
 from quickstudy.files import write_text
+from quickstudy.reporting.cards import entries
 from quickstudy.reporting.plots import as_data_uri
 
 __all__ = ["metric_cell", "tables", "write_report"]
@@ -42,7 +43,6 @@ def write_report(card: Mapping[str, Any], pictures: Mapping[str, Figure], path: 
 
 def tables(card: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A table per protocol: a row per learner, a column per metric; then the paired differences."""
-    learners = card.get("learners") or {card["recipe"]: {"metrics": card["metrics"], "seconds": [card["seconds"]]}}
     out = []
     names = list(card["metrics"])
     for protocol in dict.fromkeys(name.rpartition(".")[0] for name in names):
@@ -51,12 +51,14 @@ def tables(card: Mapping[str, Any]) -> list[dict[str, Any]]:
             [
                 name,
                 *(metric_cell(m, entry["metrics"].get(f"{protocol}.{m}")) for m in metrics),
-                f"{sum(entry['seconds']):.0f}",
+                f"{entry['seconds']:.0f}",
             ]
-            for name, entry in learners.items()
+            for name, entry in entries(card).items()
         ]
         tasks = card["metrics"][f"{protocol}.{metrics[0]}"]["tasks"]
-        out.append({"title": f"{protocol}, {tasks} test tasks", "head": ["", *metrics, "seconds"], "rows": rows})
+        out.append(
+            {"title": f"{protocol}, {tasks} test tasks", "head": ["", *metrics, "training seconds"], "rows": rows}
+        )
     if card.get("differences"):
         rows = [[d["protocol"], f"{d['first']} − {d['second']}", d["words"]] for d in card["differences"]]
         head = ["protocol", "paired on the same tasks", f"difference in {card['differences'][0]['metric']}"]
