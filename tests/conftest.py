@@ -20,7 +20,7 @@ SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 def pytest_configure(config: pytest.Config) -> None:
     if "QUICKSTUDY_DATA" not in os.environ and SHARED_DATA.is_dir():
         os.environ["QUICKSTUDY_DATA"] = str(SHARED_DATA)
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
