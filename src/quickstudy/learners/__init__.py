@@ -1,24 +1,32 @@
-"""How a learner adapts: one file per method."""
+"""How a learner adapts: one file per method, families as folders."""
 
 from quickstudy.learners.complete_pooling import CompletePooling
 from quickstudy.learners.from_scratch import FromScratch
 from quickstudy.learners.in_context import InContextTransformer
 from quickstudy.learners.learner import Adapted, Learner
 from quickstudy.learners.maml import MAML
+from quickstudy.learners.metric import (
+    FullContextMatchingNetwork,
+    MatchingNetwork,
+    PrototypicalNetwork,
+    SiameseNetwork,
+)
 from quickstudy.learners.nearest_neighbour import NearestNeighbour
 from quickstudy.learners.phi import Phi, concatenate, load_phi, save_phi, take
-from quickstudy.learners.prototypical import PrototypicalNetwork
 
 __all__ = [
     "MAML",
     "Adapted",
     "CompletePooling",
     "FromScratch",
+    "FullContextMatchingNetwork",
     "InContextTransformer",
     "Learner",
+    "MatchingNetwork",
     "NearestNeighbour",
     "Phi",
     "PrototypicalNetwork",
+    "SiameseNetwork",
     "concatenate",
     "load_phi",
     "save_phi",

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from quickstudy.learners.learner import Learner
+from quickstudy.learners.metric.similarity import nearness
 from quickstudy.learners.phi import Phi
-from quickstudy.learners.prototypical import nearness
 from quickstudy.networks import MLP, Policy, as_network
 from quickstudy.rebuild import register
 from quickstudy.tasks.batch import Examples, Tree

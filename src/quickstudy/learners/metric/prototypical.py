@@ -1,9 +1,12 @@
 """Prototypical networks: a class is the mean of its embedded support, a query belongs to the nearest.
 
-    c_k = mean of f(x) over the support of class k;  p(y = k given x) = softmax over k of −‖f(x) − c_k‖²
+    c_k = mean of f(x) over the support of class k;  p(y = k given x) = softmax over k of −s ‖f(x) − c_k‖²
 
 Snell, Swersky & Zemel, "Prototypical Networks for Few-shot Learning", NeurIPS 2017.
 """
+
+import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from quickstudy.learners.learner import Learner
+from quickstudy.learners.metric.similarity import cosine, nearness, precise
 from quickstudy.learners.phi import Phi
 from quickstudy.networks import MLP, Policy, as_network
 from quickstudy.rebuild import register
@@ -18,7 +22,7 @@ from quickstudy.tasks.batch import Examples, Tree
 from quickstudy.tasks.likelihood import Categorical, Reduction
 from quickstudy.tasks.source import Kind
 
-__all__ = ["PrototypicalNetwork", "nearness"]
+__all__ = ["PrototypicalNetwork"]
 
 
 @register
@@ -30,14 +34,34 @@ class PrototypicalNetwork(Learner):
 
     Args:
         network: the embedding.
+        distance: `euclidean`, squared, as in the paper; or `cosine`, for which the softmax is over s · cos.
+        scale: s, an inverse temperature. The paper's is 1; cosines, which lie in −1 … 1, need about 10.
+        learn_scale: learn it with the embedding, from there on (Oreshkin et al., "TADAM", NeurIPS 2018).
         reduction: mean or sum over query examples.
+
+    Raises:
+        ValueError: an unknown distance, or a scale that is not positive.
     """
 
     kinds = frozenset({"classification"})
 
-    def __init__(self, network: nn.Module, reduction: Reduction = "mean") -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        distance: Literal["euclidean", "cosine"] = "euclidean",
+        scale: float = 1.0,
+        learn_scale: bool = False,
+        reduction: Reduction = "mean",
+    ) -> None:
         super().__init__(Categorical(), reduction)
+        if distance not in ("euclidean", "cosine"):
+            raise ValueError(f"distance must be 'euclidean' or 'cosine', got {distance!r}")
+        if not 0 < scale < math.inf:
+            raise ValueError(f"scale must be positive and finite, got {scale}")
         self.network = as_network(network)
+        self.distance, self.scale, self.learn_scale = distance, scale, learn_scale
+        if learn_scale:
+            self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
 
     @classmethod
     def example(cls, kind: Kind, normalization: Policy) -> "PrototypicalNetwork":
@@ -48,7 +72,7 @@ class PrototypicalNetwork(Learner):
         features, statistics = self.network(support.x, support.mask)
         members = F.one_hot(support.y, classes.shape[1]) * support.mask[..., None]
         with torch.autocast(features.device.type, enabled=False):
-            features = features if features.dtype == torch.float64 else features.float()
+            features = precise(features)
             sums = torch.einsum("tnw,tnd->twd", members.to(features.dtype), features)
             counts = members.sum(1)[..., None]
             prototypes = sums / counts.clamp(min=1)
@@ -59,15 +83,5 @@ class PrototypicalNetwork(Learner):
 
     def _outputs(self, phi: Phi, x: Tree, mask: Bool[Tensor, "task n"]) -> Float[Tensor, "task n way"]:
         features, _ = self.network(x, mask, phi["statistics"])
-        return nearness(features, phi["prototypes"])
-
-
-def nearness(x: Float[Tensor, "task n width"], points: Float[Tensor, "task m width"]) -> Float[Tensor, "task n m"]:
-    """−‖x − p‖² + ‖x‖²: in every row the order, and the softmax, of the negative squared distances.
-
-    By expansion, 2 x·p − ‖p‖² (`cdist` has no second derivative), and never in half precision, in which the
-    difference of two near points drowns.
-    """
-    with torch.autocast(x.device.type, enabled=False):
-        x, points = (t.float() if t.dtype in (torch.float16, torch.bfloat16) else t for t in (x, points))
-        return 2 * x @ points.mT - points.square().sum(-1)[:, None]
+        near = (nearness if self.distance == "euclidean" else cosine)(features, phi["prototypes"])
+        return near * (self.log_scale.exp() if self.learn_scale else self.scale)
