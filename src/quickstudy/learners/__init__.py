@@ -4,7 +4,6 @@ from quickstudy.learners.complete_pooling import CompletePooling
 from quickstudy.learners.from_scratch import FromScratch
 from quickstudy.learners.in_context import InContextTransformer
 from quickstudy.learners.learner import Adapted, Learner
-from quickstudy.learners.maml import MAML
 from quickstudy.learners.metric import (
     FullContextMatchingNetwork,
     MatchingNetwork,
@@ -12,9 +11,12 @@ from quickstudy.learners.metric import (
     SiameseNetwork,
 )
 from quickstudy.learners.nearest_neighbour import NearestNeighbour
+from quickstudy.learners.optimization import ANIL, BOIL, MAML, MetaSGD, Reptile
 from quickstudy.learners.phi import Phi, concatenate, load_phi, save_phi, take
 
 __all__ = [
+    "ANIL",
+    "BOIL",
     "MAML",
     "Adapted",
     "CompletePooling",
@@ -23,9 +25,11 @@ __all__ = [
     "InContextTransformer",
     "Learner",
     "MatchingNetwork",
+    "MetaSGD",
     "NearestNeighbour",
     "Phi",
     "PrototypicalNetwork",
+    "Reptile",
     "SiameseNetwork",
     "concatenate",
     "load_phi",

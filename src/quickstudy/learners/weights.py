@@ -58,7 +58,10 @@ class WeightsLearner(Learner):
     def _one_task(
         self, weights: Weights, x: Tree, mask: Bool[Tensor, " n"], statistics: Statistics | None = None
     ) -> tuple[Float[Tensor, "n outputs"], Statistics]:
-        """Outputs under `weights`, and the statistics to keep; no argument or result has a task axis."""
+        """Outputs under `weights`, and the statistics to keep; no argument or result has a task axis.
+
+        Weights that are left out are the module's own.
+        """
         given = map_tensors(lambda leaf: leaf[None], statistics) if statistics else None
         raw, kept = functional_call(
             self.predictor, weights, (map_tensors(lambda leaf: leaf[None], x), mask[None], given)

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.testing import assert_close
 
-from quickstudy.learners import MAML
+import quickstudy as qs
+from quickstudy.learners import ANIL, BOIL, MAML
 from quickstudy.networks import MLP, Conv4, PerExample
 from quickstudy.tasks import Categorical, Examples, Gaussian, TaskBatch
 
@@ -148,3 +149,41 @@ def test_bad_arguments(options: dict, message: str) -> None:
         MAML(MLP(2), Categorical())
     with pytest.raises(ValueError, match="running averages cannot follow"):
         MAML(Conv4(normalization="running"), Categorical(5))
+
+
+@pytest.mark.parametrize(("cls", "adapts"), [(ANIL, "head"), (BOIL, "network")])
+def test_a_part_adapts_as_if_the_rest_had_no_rate(cls: type[MAML], adapts: str) -> None:
+    """Held to MAML written out with the other weights held still, in value and in all gradients."""
+    learner, batch = cls(tanh_network(), Gaussian(), 3, 0.1), regression()
+    module = nn.Sequential(*learner.network.module, learner.predictor.head)
+    still = {name for name in dict(module.named_parameters()) if (int(name[0]) == 4) != (adapts == "head")}
+    total = 0.0
+    for task in range(3):
+        one = batch[task]
+        real = one.support.mask[0]
+        weights = dict(module.named_parameters())
+        for _ in range(3):
+            loss = F.mse_loss(functional_call(module, weights, one.support.x[0][real])[:, 0], one.support.y[0][real])
+            moving = [name for name in weights if name not in still]
+            slopes = torch.autograd.grad(loss, [weights[name] for name in moving], create_graph=True)
+            weights |= {name: weights[name] - 0.1 * slope for name, slope in zip(moving, slopes, strict=True)}
+        total = total + F.mse_loss(functional_call(module, weights, one.query.x[0])[:, 0], one.query.y[0]) / 3
+    assert_close(gradients(learner, batch), list(torch.autograd.grad(total, list(module.parameters()))))
+    assert set(learner.adapt(batch.support)["weights"]) == {
+        f"{adapts}.{name}" for name, _ in learner.predictor.get_submodule(adapts).named_parameters()
+    }
+    assert not learner.self_contained
+
+
+def test_which_weights_adapt_is_a_selector_for_any_module(tmp_path: object) -> None:
+    learner, batch = MAML(tanh_network(), Gaussian(), 2, 0.1, adapting=r"bias$"), regression()
+    assert set(learner.adapt(batch.support)["weights"]) == {
+        "network.module.0.bias",
+        "network.module.2.bias",
+        "head.bias",
+    }
+    learner = MAML(MLP(2, (4,)), Gaussian(), 2, 0.1, adapting=r"bias$")
+    qs.save(learner, f"{tmp_path}/l")
+    assert qs.load(f"{tmp_path}/l").adapting == r"bias$"
+    with pytest.raises(ValueError, match="adapting is 'gate', which none of the weights answers to: network.module.0"):
+        MAML(tanh_network(), Gaussian(), adapting="gate")

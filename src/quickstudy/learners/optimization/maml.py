@@ -5,6 +5,9 @@
 Finn, Abbeel & Levine, "Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks", ICML 2017.
 """
 
+import re
+from typing import ClassVar
+
 from jaxtyping import Bool
 from torch import Tensor, nn
 from torch.func import grad
@@ -18,7 +21,7 @@ from quickstudy.tasks.batch import Examples
 from quickstudy.tasks.likelihood import Likelihood, Reduction, likelihood_for
 from quickstudy.tasks.source import Kind
 
-__all__ = ["MAML"]
+__all__ = ["ANIL", "BOIL", "MAML"]
 
 
 @register
@@ -26,17 +29,19 @@ class MAML(WeightsLearner):
     """Model-agnostic meta-learning.
 
     Args:
-        network: the feature extractor; all its weights and those of the head adapt.
+        network: the feature extractor. Its weights are called `network.…`, those of the output layer `head.…`.
         likelihood: what the outputs mean.
         inner_steps: gradient steps on the support.
         inner_rate: their step size α, for the loss in `reduction`.
         evaluation_steps: gradient steps in evaluation mode; as in training by default.
         first_order: leave out the derivative of the inner gradients (FOMAML).
+        adapting: which weights adapt: a regular expression to be found in their names; all by default. The others are
+            learned across tasks, shared by all, and not in φ.
         tasks_at_once: how many tasks to vectorise over; None is all, 1 is a loop.
         reduction: mean or sum over examples.
 
     Raises:
-        ValueError: negative steps, or a rate that is not positive.
+        ValueError: negative steps, a rate that is not positive, or `adapting` that no weight answers to.
     """
 
     def __init__(
@@ -47,6 +52,7 @@ class MAML(WeightsLearner):
         inner_rate: float = 0.01,
         evaluation_steps: int | None = None,
         first_order: bool = False,
+        adapting: str = "",
         tasks_at_once: int | None = None,
         reduction: Reduction = "mean",
     ) -> None:
@@ -56,7 +62,12 @@ class MAML(WeightsLearner):
         if not inner_rate > 0:
             raise ValueError(f"inner_rate must be positive, got {inner_rate}")
         self.inner_steps, self.inner_rate = inner_steps, inner_rate
-        self.evaluation_steps, self.first_order = evaluation_steps, first_order
+        self.evaluation_steps, self.first_order, self.adapting = evaluation_steps, first_order, adapting
+        names = [name for name, _ in self.predictor.named_parameters()]
+        self._adapted = [name for name in names if re.search(adapting, name)]
+        if not self._adapted:
+            raise ValueError(f"adapting is {adapting!r}, which none of the weights answers to: {', '.join(names)}")
+        self.self_contained = self._adapted == names  # type: ignore[misc]
 
     @classmethod
     def example(cls, kind: Kind, normalization: Policy) -> "MAML":
@@ -70,10 +81,64 @@ class MAML(WeightsLearner):
         """Weights after the inner steps on one task, and the statistics of its support under them."""
         steps = self.inner_steps if self.training or self.evaluation_steps is None else self.evaluation_steps
         # Copies: φ must stay what it is when the optimizer changes θ in place.
-        weights = {name: weight.clone() for name, weight in self.predictor.named_parameters()}
-        for _ in range(steps):
+        weights = {name: w.clone() for name, w in self.predictor.named_parameters() if name in self._adapted}
+        for step in range(steps):
             gradients = grad(self._support_loss)(weights, support, classes)
             if self.first_order:
                 gradients = {name: gradient.detach() for name, gradient in gradients.items()}
-            weights = {name: weight - self.inner_rate * gradients[name] for name, weight in weights.items()}
+            weights = {name: weight - self._rate(name, step) * gradients[name] for name, weight in weights.items()}
         return weights, self._statistics(weights, support)
+
+    def _rate(self, name: str, step: int) -> float | Tensor:
+        """The step size of a weight."""
+        return self.inner_rate
+
+
+class _Part(MAML):
+    """MAML of a part of the weights, fixed by the method."""
+
+    part: ClassVar[str]
+
+    def __init__(
+        self,
+        network: nn.Module,
+        likelihood: Likelihood,
+        inner_steps: int = 5,
+        inner_rate: float = 0.01,
+        evaluation_steps: int | None = None,
+        first_order: bool = False,
+        tasks_at_once: int | None = None,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__(
+            network,
+            likelihood,
+            inner_steps,
+            inner_rate,
+            evaluation_steps,
+            first_order,
+            self.part,
+            tasks_at_once,
+            reduction,
+        )
+
+
+@register
+class ANIL(_Part):
+    """Almost no inner loop: only the output layer adapts, so features are the same for every task.
+
+    Arguments as of `MAML`. Raghu, Raghu, Bengio & Vinyals, "Rapid Learning or Feature Reuse? Towards Understanding the
+    Effectiveness of MAML", ICLR 2020.
+    """
+
+    part = r"^head\."
+
+
+@register
+class BOIL(_Part):
+    """Body only in the inner loop: the features adapt, the output layer does not.
+
+    Arguments as of `MAML`. Oh, Yoo, Kim & Yun, "BOIL: Towards Representation Change for Few-shot Learning", ICLR 2021.
+    """
+
+    part = r"^network\."

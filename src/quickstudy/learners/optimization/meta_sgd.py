@@ -1,0 +1,67 @@
+"""Meta-SGD: MAML that also learns how far each weight steps, and in which direction.
+
+    φ = θ − α ∘ ∇_θ L(θ, support);  θ and α minimise the sum over tasks of L(φ_i, query_i)
+
+Li, Zhou, Chen & Li, "Meta-SGD: Learning to Learn Quickly for Few-Shot Learning", 2017.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from quickstudy.learners.optimization.maml import MAML
+from quickstudy.rebuild import register
+from quickstudy.tasks.likelihood import Likelihood, Reduction
+
+__all__ = ["MetaSGD"]
+
+
+@register
+class MetaSGD(MAML):
+    """MAML with a learned rate for every single weight, begun at `inner_rate`; it may become negative.
+
+    Args:
+        network: the feature extractor.
+        likelihood: what the outputs mean.
+        inner_steps: gradient steps on the support; the paper has one.
+        inner_rate: where the rates begin.
+        per_step: rates of their own for every step. Further steps in evaluation take those of the last.
+        evaluation_steps, first_order, adapting, tasks_at_once, reduction: as of `MAML`.
+
+    Raises:
+        ValueError: as `MAML`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        likelihood: Likelihood,
+        inner_steps: int = 1,
+        inner_rate: float = 0.01,
+        per_step: bool = False,
+        evaluation_steps: int | None = None,
+        first_order: bool = False,
+        adapting: str = "",
+        tasks_at_once: int | None = None,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__(
+            network,
+            likelihood,
+            inner_steps,
+            inner_rate,
+            evaluation_steps,
+            first_order,
+            adapting,
+            tasks_at_once,
+            reduction,
+        )
+        self.per_step = per_step
+        sets = max(1, inner_steps) if per_step else 1
+        # Names of parameters have no dots, which those of the weights have: so they stand in order.
+        self.rates = nn.ParameterList(
+            torch.full((sets, *self.predictor.get_parameter(name).shape), inner_rate) for name in self._adapted
+        )
+
+    def _rate(self, name: str, step: int) -> Tensor:
+        rates = self.rates[self._adapted.index(name)]
+        return rates[min(step, len(rates) - 1)]

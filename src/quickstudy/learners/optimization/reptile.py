@@ -1,0 +1,109 @@
+"""Reptile: move the initialisation towards what plain training on a task makes of it.
+
+    θ ← θ + ε · mean over tasks of (φ_i − θ),   φ_i = θ after k steps of descent on task i
+
+Nichol, Achiam & Schulman, "On First-Order Meta-Learning Algorithms", 2018.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.func import grad
+from torch.utils._pytree import tree_map
+
+from quickstudy.learners.optimization.maml import MAML
+from quickstudy.learners.over_tasks import over_tasks
+from quickstudy.learners.weights import Weights
+from quickstudy.networks import MLP, Policy
+from quickstudy.rebuild import register
+from quickstudy.tasks.batch import Examples, TaskBatch
+from quickstudy.tasks.likelihood import Likelihood, Reduction, likelihood_for
+from quickstudy.tasks.source import Kind
+
+__all__ = ["Reptile"]
+
+
+@register
+class Reptile(MAML):
+    """Meta-learning without meta-gradients: no second derivatives, no division of a task into support and query.
+
+    In training mode `learner(batch)` is, for every task, its loss (support and query together) where the inner steps
+    end, and its gradient is θ − φ: with SGD at a rate ε that is the paper's update, with Adam the one of its code. In
+    evaluation mode the loss is that of the query after adapting to the support, as of any learner.
+
+    Args:
+        network: the feature extractor.
+        likelihood: what the outputs mean.
+        inner_steps: k. With one step Reptile is joint training on all tasks.
+        inner_rate: their step size.
+        inner_batch: examples of the task in each of these steps, drawn at random; None is all of them, always.
+        evaluation_steps: gradient steps on the whole support in evaluation mode; `inner_steps` by default.
+        tasks_at_once, reduction: as of `MAML`.
+
+    Raises:
+        ValueError: as `MAML`, or `inner_batch` below one.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        likelihood: Likelihood,
+        inner_steps: int = 5,
+        inner_rate: float = 0.01,
+        inner_batch: int | None = 10,
+        evaluation_steps: int | None = None,
+        tasks_at_once: int | None = None,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__(
+            network,
+            likelihood,
+            inner_steps,
+            inner_rate,
+            evaluation_steps,
+            first_order=True,
+            tasks_at_once=tasks_at_once,
+            reduction=reduction,
+        )
+        if inner_batch is not None and inner_batch < 1:
+            raise ValueError(f"inner_batch must be None or at least 1, got {inner_batch}")
+        self.inner_batch = inner_batch
+
+    @classmethod
+    def example(cls, kind: Kind, normalization: Policy) -> "Reptile":
+        return cls(MLP(6, (16, 16), normalization), likelihood_for(kind, 4), 5, 0.1, inner_batch=None)
+
+    def forward(self, batch: TaskBatch) -> Float[Tensor, " task"]:
+        """The loss of every task, with the gradient θ − φ."""
+        if not self.training:
+            return super().forward(batch)
+        batch.check()
+        support, query = batch.support, batch.query
+        self.likelihood.check(support.y)
+        self.likelihood.check(query.y)
+        both = tree_map(lambda a, b: torch.cat([a, b], 1), support, query).inert()
+        classes = self.likelihood.resolve_classes(both, batch.classes)
+        reached, losses = over_tasks(self._descend, self.tasks_at_once, both, classes)
+        slopes = [
+            (weight * (weight.detach() - reached[name])).flatten(1).sum(1)
+            for name, weight in self.predictor.named_parameters()
+        ]
+        surrogate = torch.stack(slopes).sum(0)
+        return losses + surrogate - surrogate.detach()
+
+    def _descend(self, examples: Examples, classes: Bool[Tensor, " way"] | None) -> tuple[Weights, Tensor]:
+        """Weights after the inner steps on one task, and its loss there; nothing to differentiate."""
+        weights = {name: weight.detach().clone() for name, weight in self.predictor.named_parameters()}
+        for _ in range(self.inner_steps):
+            gradients = grad(self._support_loss)(weights, self._part(examples), classes)
+            weights = {name: weight - self.inner_rate * gradients[name] for name, weight in weights.items()}
+        return weights, self._support_loss(weights, examples, classes)
+
+    def _part(self, examples: Examples) -> Examples:
+        """Some of one task's examples, at random, real ones first."""
+        n = examples.mask.shape[0]
+        if self.inner_batch is None or self.inner_batch >= n:
+            return examples
+        order = torch.rand(n, device=examples.mask.device) + examples.mask
+        chosen = order.topk(self.inner_batch).indices
+        return examples.map(lambda leaf: leaf[chosen])
