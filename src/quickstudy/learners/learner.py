@@ -41,7 +41,7 @@ class Learner(nn.Module, ABC):
         optimizes: it trains with an optimizer inside `adapt` (and so compiles in parts, not as one graph).
         adapts: a support makes its predictions better; False only where ignoring it is the point.
         self_contained: φ holds all the weights that prediction uses; otherwise `predict` also reads the learner's own,
-            and a φ belongs with the learner that made it.
+            and a φ belongs with the learner that made it. (It may depend on the instance.)
     """
 
     kinds: ClassVar[frozenset[Kind]] = frozenset({"classification", "binary", "regression"})
@@ -49,7 +49,7 @@ class Learner(nn.Module, ABC):
     order_matters: ClassVar[bool] = False
     optimizes: ClassVar[bool] = False
     adapts: ClassVar[bool] = True
-    self_contained: ClassVar[bool] = False
+    self_contained: bool = False
 
     def __init__(self, likelihood: Likelihood, reduction: Reduction = "mean") -> None:
         super().__init__()

@@ -67,7 +67,7 @@ class MAML(WeightsLearner):
         self._adapted = [name for name in names if re.search(adapting, name)]
         if not self._adapted:
             raise ValueError(f"adapting is {adapting!r}, which none of the weights answers to: {', '.join(names)}")
-        self.self_contained = self._adapted == names  # type: ignore[misc]
+        self.self_contained = self._adapted == names
 
     @classmethod
     def example(cls, kind: Kind, normalization: Policy) -> "MAML":
