@@ -12,6 +12,7 @@ from side_by_side import take_turns, write
 from torch import Tensor
 
 from quickstudy.tasks import ClassPool, omniglot
+from quickstudy.training import reuse_memory
 
 WAYS, SHOTS, QUERIES, BATCH, BATCHES = 5, 1, 15, 16, 20
 
@@ -40,6 +41,7 @@ def image_by_image(pool: ClassPool) -> Tensor:
 
 def main() -> None:
     torch.set_num_threads(2)
+    reuse_memory()  # as the command does; for all three
     pool = omniglot()
     split = pool.episodes(WAYS, SHOTS, QUERIES).train
     step = count()
