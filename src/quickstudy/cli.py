@@ -155,7 +155,10 @@ def _show(result: dict[str, Any], folder: Path) -> None:
         shown = [index for index, head in enumerate(entry["head"]) if head != "brier"]
         table = Table(title=entry["title"], title_justify="left")
         for index in shown:
-            table.add_column(entry["head"][index], justify="right" if index else "left", no_wrap=True)
+            # A terminal is narrow.
+            table.add_column(
+                entry["head"][index].removeprefix("training "), justify="right" if index else "left", no_wrap=True
+            )
         for row in entry["rows"]:
             table.add_row(*(escape(row[index]) for index in shown))
         console.print(table)
