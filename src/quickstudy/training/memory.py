@@ -12,9 +12,10 @@ def reuse_memory() -> bool:
     """Have the C library keep freed memory for the next allocation instead of returning it to the system.
 
     glibc maps every tensor above 32 MiB afresh and unmaps it when it is freed, and the system then clears each page at
-    its first touch. A training step of convolutions makes and frees dozens of such tensors; keeping them was measured
-    to make it 1.4 to 2 times faster in float32. The price is that the process holds on to its peak of memory, and that
-    the setting is of the whole process: so the command makes it, and a library user may.
+    its first touch. A training step of convolutions makes and frees dozens of such tensors. Keeping them was measured
+    to make it twice as fast on one machine and hardly faster on another (`benchmarks/seconds_to_97.py`). The price is
+    that the process holds on to its peak of memory, and that the setting is of the whole process: so the command makes
+    it, and a library user may.
 
     Returns:
         Whether the C library took the setting (glibc does, others are left alone).
