@@ -19,7 +19,7 @@ from quickstudy.tasks import Examples, TaskBatch
 
 from .problems import Problems, poisoned
 
-POLICIES = ("none", "support", "transductive", "running", "task", "layer", "group")
+POLICIES = ("none", "support", "transductive", "running", "task", "layer")
 CASES = [
     pytest.param(cls, kind, policy, id=f"{name}-{kind}-{policy}")
     for name, cls in qs.registered(Learner).items()

@@ -315,10 +315,11 @@ def test_ctrl_c_ends_the_step_saves_and_goes_on_exactly(tmp_path: Path) -> None:
 
     torch.manual_seed(0)
     cut = Slow(MLP(1, (8,)), Gaussian(), width=8, heads=2, layers=1, dropout=0.2)
+    before = signal.getsignal(signal.SIGINT)  # a shell without job control starts processes that ignore it
     threading.Timer(0.15, signal.raise_signal, [signal.SIGINT]).start()
     with pytest.raises(KeyboardInterrupt, match="stopped after [0-9]+ of 60 steps"):
         fit(cut, SOURCE.train, **arguments, folder=tmp_path)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
     resumed = learner(seed=5, dropout=0.2)  # other weights: all that counts is in the checkpoint
     history = fit(resumed, SOURCE.train, **arguments, folder=tmp_path, resume=True)
     assert history.validation == expected.validation

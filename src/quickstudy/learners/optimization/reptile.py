@@ -85,7 +85,7 @@ class Reptile(MAML):
         classes = self.likelihood.resolve_classes(both, batch.classes)
         reached, losses = over_tasks(self._descend, self.tasks_at_once, both, classes)
         slopes = [
-            (weight * (weight.detach() - reached[name])).flatten(1).sum(1)
+            (weight * (weight.detach() - reached[name])).reshape(batch.tasks, -1).sum(1)
             for name, weight in self.predictor.named_parameters()
         ]
         surrogate = torch.stack(slopes).sum(0)
