@@ -15,7 +15,7 @@ demo: $(VENV)/.core
 
 # Shapes in signatures are checked in the first run of the tests; the second is for what such checks would stop.
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 	QUICKSTUDY_CHECK_SHAPES=0 $(BIN)/python -m pytest
 
 lint: $(VENV)/.dev
