@@ -121,7 +121,7 @@ class Categorical(Likelihood):
     def distribution(
         self, raw: Float[Tensor, "*task n outputs"], classes: Bool[Tensor, "*task way"] | None = None
     ) -> D.Categorical:
-        raw = _precise(raw)
+        raw = precise(raw)
         if classes is not None:
             raw = raw.masked_fill(~classes.unsqueeze(-2), -math.inf)
         return D.Categorical(logits=raw, validate_args=False)
@@ -187,7 +187,7 @@ class Gaussian(Likelihood):
     def distribution(
         self, raw: Float[Tensor, "*task n outputs"], classes: Bool[Tensor, "*task way"] | None = None
     ) -> D.Distribution:
-        raw = _precise(raw)
+        raw = precise(raw)
         if self.variance is None:
             mean, spread = raw.chunk(2, -1)
             # The floor keeps one lucky example from dominating the loss.
@@ -221,7 +221,7 @@ class Bernoulli(Likelihood):
     def distribution(
         self, raw: Float[Tensor, "*task n outputs"], classes: Bool[Tensor, "*task way"] | None = None
     ) -> D.Bernoulli:
-        return D.Bernoulli(logits=_precise(raw)[..., 0], validate_args=False)
+        return D.Bernoulli(logits=precise(raw)[..., 0], validate_args=False)
 
     def check(self, y: Tree) -> None:
         _check_real(y, "Bernoulli")
@@ -229,8 +229,8 @@ class Bernoulli(Likelihood):
             raise ValueError(f"Bernoulli takes one number per example, y [task, n], got the shape {tuple(y.shape)}")
 
 
-def _precise(raw: Tensor) -> Tensor:
-    """Autocast may hand over bfloat16, in which probabilities have two digits."""
+def precise(raw: Tensor) -> Tensor:
+    """Half precision, as autocast may hand it over, as float32: in two digits, probabilities and near points drown."""
     return raw.float() if raw.dtype in (torch.float16, torch.bfloat16) else raw
 
 

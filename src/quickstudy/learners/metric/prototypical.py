@@ -14,12 +14,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from quickstudy.learners.learner import Learner
-from quickstudy.learners.metric.similarity import cosine, nearness, precise
+from quickstudy.learners.metric.similarity import cosine, nearness
 from quickstudy.learners.phi import Phi
 from quickstudy.networks import MLP, Policy, as_network
 from quickstudy.rebuild import register
 from quickstudy.tasks.batch import Examples, Tree
-from quickstudy.tasks.likelihood import Categorical, Reduction
+from quickstudy.tasks.likelihood import Categorical, Reduction, precise
 from quickstudy.tasks.source import Kind
 
 __all__ = ["PrototypicalNetwork"]

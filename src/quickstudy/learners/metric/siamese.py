@@ -12,12 +12,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from quickstudy.learners.learner import Learner
-from quickstudy.learners.metric.similarity import precise, squared_distance
+from quickstudy.learners.metric.similarity import squared_distance
 from quickstudy.learners.phi import Phi
 from quickstudy.networks import MLP, Policy, as_network
 from quickstudy.rebuild import register
 from quickstudy.tasks.batch import Examples, TaskBatch, Tree
-from quickstudy.tasks.likelihood import Categorical, Reduction, seen_classes
+from quickstudy.tasks.likelihood import Categorical, Reduction, precise, seen_classes
 from quickstudy.tasks.source import Kind
 
 __all__ = ["SiameseNetwork"]

@@ -5,12 +5,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["cosine", "nearness", "precise", "squared_distance"]
+from quickstudy.tasks.likelihood import precise
 
-
-def precise(x: Tensor) -> Tensor:
-    """Autocast may hand over half precision, in which the difference of two near points drowns."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+__all__ = ["cosine", "nearness", "squared_distance"]
 
 
 def nearness(x: Float[Tensor, "task n width"], points: Float[Tensor, "task m width"]) -> Float[Tensor, "task n m"]:

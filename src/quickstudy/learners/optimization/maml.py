@@ -83,11 +83,15 @@ class MAML(WeightsLearner):
         # Copies: φ must stay what it is when the optimizer changes θ in place.
         weights = {name: w.clone() for name, w in self.predictor.named_parameters() if name in self._adapted}
         for step in range(steps):
-            gradients = grad(self._support_loss)(weights, support, classes)
-            if self.first_order:
-                gradients = {name: gradient.detach() for name, gradient in gradients.items()}
-            weights = {name: weight - self._rate(name, step) * gradients[name] for name, weight in weights.items()}
+            weights = self._step(step, weights, support, classes)
         return weights, self._statistics(weights, support)
+
+    def _step(self, step: int, weights: Weights, examples: Examples, classes: Bool[Tensor, " way"] | None) -> Weights:
+        """Weights after one gradient step on one task."""
+        gradients = grad(self._support_loss)(weights, examples, classes)
+        if self.first_order:
+            gradients = {name: gradient.detach() for name, gradient in gradients.items()}
+        return {name: weight - self._rate(name, step) * gradients[name] for name, weight in weights.items()}
 
     def _rate(self, name: str, step: int) -> float | Tensor:
         """The step size of a weight."""

@@ -8,7 +8,6 @@ Nichol, Achiam & Schulman, "On First-Order Meta-Learning Algorithms", 2018.
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.func import grad
 from torch.utils._pytree import tree_map
 
 from quickstudy.learners.optimization.maml import MAML
@@ -94,9 +93,8 @@ class Reptile(MAML):
     def _descend(self, examples: Examples, classes: Bool[Tensor, " way"] | None) -> tuple[Weights, Tensor]:
         """Weights after the inner steps on one task, and its loss there; nothing to differentiate."""
         weights = {name: weight.detach().clone() for name, weight in self.predictor.named_parameters()}
-        for _ in range(self.inner_steps):
-            gradients = grad(self._support_loss)(weights, self._part(examples), classes)
-            weights = {name: weight - self.inner_rate * gradients[name] for name, weight in weights.items()}
+        for step in range(self.inner_steps):
+            weights = self._step(step, weights, self._part(examples), classes)
         return weights, self._support_loss(weights, examples, classes)
 
     def _part(self, examples: Examples) -> Examples:
