@@ -8,29 +8,45 @@ from quickstudy.learners.metric import (
     FullContextMatchingNetwork,
     MatchingNetwork,
     PrototypicalNetwork,
+    RelationNetwork,
     SiameseNetwork,
 )
 from quickstudy.learners.nearest_neighbour import NearestNeighbour
 from quickstudy.learners.optimization import ANIL, BOIL, MAML, MetaSGD, Reptile
 from quickstudy.learners.phi import Phi, concatenate, load_phi, save_phi, take
+from quickstudy.learners.transfer import (
+    Baseline,
+    BaselinePlusPlus,
+    LogisticRegression,
+    Pretrained,
+    RidgeRegression,
+    SimpleShot,
+)
 
 __all__ = [
     "ANIL",
     "BOIL",
     "MAML",
     "Adapted",
+    "Baseline",
+    "BaselinePlusPlus",
     "CompletePooling",
     "FromScratch",
     "FullContextMatchingNetwork",
     "InContextTransformer",
     "Learner",
+    "LogisticRegression",
     "MatchingNetwork",
     "MetaSGD",
     "NearestNeighbour",
     "Phi",
+    "Pretrained",
     "PrototypicalNetwork",
+    "RelationNetwork",
     "Reptile",
+    "RidgeRegression",
     "SiameseNetwork",
+    "SimpleShot",
     "concatenate",
     "load_phi",
     "save_phi",

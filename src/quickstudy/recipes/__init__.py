@@ -2,6 +2,7 @@
 
 from quickstudy.recipes.glyphs_compare import GlyphsCompare
 from quickstudy.recipes.omniglot_maml import OmniglotMAML
+from quickstudy.recipes.omniglot_metric import OmniglotMetric
 from quickstudy.recipes.omniglot_prototypical import OmniglotPrototypical
 from quickstudy.recipes.own_tasks import OwnTasks
 from quickstudy.recipes.recipe import Contestant, Recipe, Training, option, recipe, recipes
@@ -12,6 +13,7 @@ __all__ = [
     "Contestant",
     "GlyphsCompare",
     "OmniglotMAML",
+    "OmniglotMetric",
     "OmniglotPrototypical",
     "OwnTasks",
     "Recipe",

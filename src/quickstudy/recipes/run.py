@@ -3,15 +3,16 @@
 import json
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from quickstudy import progress
-from quickstudy.evaluation import Scores, evaluate, load_scores, save_scores
+from quickstudy.evaluation import Kept, Scores, evaluate, load_scores, save_scores
 from quickstudy.files import write_text
 from quickstudy.learners import Learner
 from quickstudy.rebuild import load, save
@@ -21,6 +22,8 @@ from quickstudy.tasks import TaskSource
 from quickstudy.training import fit, make_fabric, read_log
 
 __all__ = ["run"]
+
+_WEIGHTS = "learner.safetensors"
 
 
 def run(
@@ -63,6 +66,7 @@ def run(
     contestants, tests = recipe.contestants(), recipe.tests()
     if recipe.main is not None and not everyone:
         contestants = {recipe.main: contestants[recipe.main]}
+    _check_likes(contestants)
     random = _rehearse(contestants, tests, device)
     _claim_folder(
         folder,
@@ -78,10 +82,26 @@ def run(
             place = folder
             if not single:
                 place = folder / _slug(name) / f"seed{seed}" if len(contestants) > 1 else folder / f"seed{seed}"
+            if contestant.like is not None:
+                trained = folder / _slug(contestant.like) / f"seed{seed}" / _WEIGHTS
+                contestant = replace(contestant, build=partial(_with_weights, contestant.build, trained))
             one = _Run(recipe, name, contestant, seed, place, device)
             learner, scores, seconds = one.finish(tests)
             describe = contestant.training.describe() if contestant.training else None
-            outcome = outcomes.setdefault(name, Outcome(contestant.role, [], [], describe, learner.normalization))
+            if contestant.like is not None:
+                describe = {"weights of": contestant.like}
+            outcome = outcomes.setdefault(
+                name,
+                Outcome(
+                    contestant.role,
+                    [],
+                    [],
+                    describe,
+                    learner.normalization,
+                    series=contestant.series,
+                    at=contestant.at,
+                ),
+            )
             outcome.scores.append(scores)
             outcome.seconds.append(seconds)
             if (place / "log.jsonl").exists():
@@ -91,6 +111,10 @@ def run(
                 only = {name: Outcome(contestant.role, [scores], [seconds], describe, learner.normalization)}
                 write_card(_card(recipe, command, [seed], protocol, only, device), place / "result.json")
     result = _card(recipe, command, seeds, protocol, outcomes, device)
+    if recipe.axis is not None:
+        result["axis"], result["tests at"] = recipe.axis, recipe.tests_at()
+    if len(outcomes) > 1:
+        result["verdict"] = recipe.answer(outcomes) or result["verdict"]
     pictures = {}
     logs = {name: outcome.curves for name, outcome in outcomes.items() if outcome.curves}
     if logs:
@@ -114,9 +138,7 @@ class _Run:
 
     def finish(self, tests: dict[str, Any]) -> tuple[Learner, dict[str, Scores], float]:
         """Train and score, as far as that is not done; the learner, its scores and the seconds of training."""
-        weights, scored, timed = (
-            self.folder / name for name in ("learner.safetensors", "scores.safetensors", "seconds.json")
-        )
+        weights, scored, timed = (self.folder / name for name in (_WEIGHTS, "scores.safetensors", "seconds.json"))
         if scored.exists():
             return load(weights), load_scores(scored), json.loads(timed.read_text())
         progress.console.log(f"{self.recipe.name}: {self.name}, seed {self.seed}")
@@ -138,6 +160,7 @@ class _Run:
             seconds = history.seconds
         learner = learner.to("cpu").eval()
         save(learner, weights)
+        kept: Kept = []
         scores = {
             name: evaluate(
                 learner,
@@ -145,12 +168,38 @@ class _Run:
                 tasks=self.recipe.test_tasks,
                 batch_size=self.contestant.batch_size,
                 device=self.device,
+                kept=kept,
             )
             for name, source in tests.items()
+            if self._takes(name, source, learner)
         }
         write_text(timed, json.dumps(seconds))
         save_scores(scores, scored)
         return learner, scores, seconds
+
+    def _takes(self, protocol: str, source: TaskSource, learner: Learner) -> bool:
+        """Whether the contestant is scored under a protocol: as it says, and as far as it has outputs."""
+        ways = getattr(learner.likelihood, "ways", None)
+        asked = self.contestant.protocols is None or protocol in self.contestant.protocols
+        return asked and (ways is None or source.test.ways is None or source.test.ways <= ways)
+
+
+def _with_weights(build: Callable[[], Learner], trained: Path) -> Learner:
+    """A learner with the weights that another has after training."""
+    learner = build()
+    learner.load_state_dict(load(trained).state_dict())
+    return learner
+
+
+def _check_likes(contestants: dict[str, Contestant]) -> None:
+    before: set[str] = set()
+    for name, contestant in contestants.items():
+        if contestant.like is not None and (contestant.like not in before or contestant.training is not None):
+            raise ValueError(
+                f"the contestant {name!r} has like={contestant.like!r}, which must name one that stands before it; and "
+                "it is not trained itself"
+            )
+        before.add(name)
 
 
 def _rehearse(contestants: dict[str, Contestant], tests: dict[str, TaskSource], device: str) -> dict[str, bool]:

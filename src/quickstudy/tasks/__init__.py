@@ -1,5 +1,6 @@
 """What a task is, and where tasks come from."""
 
+from quickstudy.tasks.all_classes import AllClasses
 from quickstudy.tasks.batch import Examples, TaskBatch, Tree, pad
 from quickstudy.tasks.collection import Collection, from_arrays
 from quickstudy.tasks.datasets.glyphs import glyphs
@@ -13,6 +14,7 @@ from quickstudy.tasks.source import Kind, Sampler, Split, TaskSource
 from quickstudy.tasks.tables import from_table
 
 __all__ = [
+    "AllClasses",
     "Bernoulli",
     "Categorical",
     "ClassPool",
