@@ -73,7 +73,7 @@ def card(
         "seeds": list(seeds),
         "config": dict(config),
         "protocol": dict(protocol),
-        "steps": first.training["steps"] if first.training else 0,
+        "steps": (first.training or {}).get("steps", 0),
         "seconds": round(sum(sum(outcome.seconds) for outcome in outcomes.values()), 1),
         "machine": dict(where),
         "metrics": {name: value.to_json() for name, value in first.metrics().items()},
