@@ -2,8 +2,15 @@
 
 from quickstudy.tasks.batch import Examples, TaskBatch, Tree, pad
 from quickstudy.tasks.collection import Collection, from_arrays
+from quickstudy.tasks.datasets.cifar_fs import cifar_fs
+from quickstudy.tasks.datasets.cub import cub
+from quickstudy.tasks.datasets.digits import digits
+from quickstudy.tasks.datasets.fc100 import fc100
 from quickstudy.tasks.datasets.glyphs import glyphs
+from quickstudy.tasks.datasets.mini_imagenet import mini_imagenet
+from quickstudy.tasks.datasets.mnist import mnist
 from quickstudy.tasks.datasets.omniglot import omniglot
+from quickstudy.tasks.datasets.tiered_imagenet import tiered_imagenet
 from quickstudy.tasks.episodes import Episodes, EpisodeShape, Plan
 from quickstudy.tasks.folders import from_folder
 from quickstudy.tasks.likelihood import Bernoulli, Categorical, Gaussian, Likelihood, likelihood_for
@@ -30,13 +37,20 @@ __all__ = [
     "TaskBatch",
     "TaskSource",
     "Tree",
+    "cifar_fs",
+    "cub",
+    "digits",
+    "fc100",
     "from_arrays",
     "from_folder",
     "from_table",
     "glyphs",
     "likelihood_for",
+    "mini_imagenet",
+    "mnist",
     "omniglot",
     "pad",
     "part_classes",
     "sinusoids",
+    "tiered_imagenet",
 ]
