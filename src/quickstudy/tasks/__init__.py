@@ -1,5 +1,6 @@
 """What a task is, and where tasks come from."""
 
+from quickstudy.tasks.augmentation import Augmented, augmented
 from quickstudy.tasks.batch import Examples, TaskBatch, Tree, pad
 from quickstudy.tasks.collection import Collection, from_arrays
 from quickstudy.tasks.datasets.cifar_fs import cifar_fs
@@ -18,25 +19,34 @@ from quickstudy.tasks.pool import ClassPool, part_classes
 from quickstudy.tasks.sinusoids import SinusoidSplit, sinusoids
 from quickstudy.tasks.source import Kind, Sampler, Split, TaskSource
 from quickstudy.tasks.tables import from_table
+from quickstudy.tasks.transforms import ColourJitter, HorizontalFlip, QuarterTurns, Rotation, Shift, Transform
 
 __all__ = [
+    "Augmented",
     "Bernoulli",
     "Categorical",
     "ClassPool",
     "Collection",
+    "ColourJitter",
     "EpisodeShape",
     "Episodes",
     "Examples",
     "Gaussian",
+    "HorizontalFlip",
     "Kind",
     "Likelihood",
     "Plan",
+    "QuarterTurns",
+    "Rotation",
     "Sampler",
+    "Shift",
     "SinusoidSplit",
     "Split",
     "TaskBatch",
     "TaskSource",
+    "Transform",
     "Tree",
+    "augmented",
     "cifar_fs",
     "cub",
     "digits",
