@@ -18,7 +18,7 @@ from quickstudy.tasks import draws
 from quickstudy.tasks.batch import Examples, TaskBatch
 from quickstudy.tasks.source import Split
 
-__all__ = ["EpisodeShape", "Episodes", "Plan", "Range"]
+__all__ = ["EpisodeShape", "Episodes", "Plan", "Range", "as_floats"]
 
 Range: TypeAlias = int | tuple[int, int]
 """A fixed number, or (least, most) for a uniform draw."""
@@ -188,9 +188,7 @@ class Episodes(Split):
         device, length = self.examples.device, plan.support.shape[1]
         index = torch.from_numpy(np.concatenate([plan.support, plan.query], 1)).to(device)
         labels = torch.from_numpy(np.concatenate([plan.support_labels, plan.query_labels], 1)).to(device)
-        x = self.examples.index_select(0, index.clamp(min=0).flatten()).unflatten(0, index.shape)
-        if x.dtype == torch.uint8:
-            x = x * (1 / 255)  # one pass; converting and then dividing takes ten times as long
+        x = as_floats(self.examples.index_select(0, index.clamp(min=0).flatten())).unflatten(0, index.shape)
         mask = index >= 0
         classes = torch.from_numpy(plan.classes >= 0).to(device)
         return TaskBatch(
@@ -198,6 +196,12 @@ class Episodes(Split):
             Examples(x[:, length:], labels[:, length:], mask[:, length:]),
             classes,
         )
+
+
+def as_floats(examples: Tensor) -> Tensor:
+    """Examples as learners get them: uint8 as floats in [0, 1], all else as it is."""
+    # One pass; converting and then dividing takes ten times as long.
+    return examples * (1 / 255) if examples.dtype == torch.uint8 else examples
 
 
 def _local_groups(table: NDArray[np.int64], groups: NDArray[np.int64] | None) -> NDArray[np.int64] | None:

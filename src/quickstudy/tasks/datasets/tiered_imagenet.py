@@ -35,7 +35,8 @@ def tiered_imagenet(folder: Path | str | None = None, *, size: int = 84) -> Clas
 
     It is read from files that you have, in the form in which they were published or with a folder a class. The 779,165
     images take 16.5 GB at 84 pixels, on disk; they are packed once, which takes as much again for the while, and paged
-    into memory as they are used.
+    into memory as they are used. To be packed, the published pickles must fit into memory (about 12 GB); a folder a
+    class takes none.
 
     Args:
         folder: where the files are; by default `tiered_imagenet` below `QUICKSTUDY_DATA`.
