@@ -5,7 +5,8 @@ Larochelle, "Optimization as a Model for Few-Shot Learning", ICLR 2017.
 """
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from quickstudy.tasks.datasets.image_classes import FILE_NAMES, ImageClass, data_folder, image_files, image_pool
@@ -51,8 +52,7 @@ def mini_imagenet(folder: Path | str | None = None, *, size: int = 84) -> ClassP
         files = [*tables.values(), *image_files(classes)]
         form, find = "images", lambda: classes
     elif any(path.exists() for path in pickles.values()):
-        files, form = list(pickles.values()), "pickles"
-        find = lambda: [one for split, path in pickles.items() for one in _from_pickle(split, path)]  # noqa: E731
+        files, form, find = list(pickles.values()), "pickles", partial(_from_pickles, pickles)
     else:
         raise FileNotFoundError(f"{root} holds no form of mini-ImageNet. Expected: {_EXPECTED}")
     key = f"{form}-{fingerprint(root, files)}"
@@ -73,6 +73,10 @@ def _from_table(split: str, path: Path, images: Path) -> list[ImageClass]:
     if missing:
         raise FileNotFoundError(f"{path} names {len(missing)} files that are not there, the first is {missing[0]}")
     return [ImageClass(label, split, paths) for label, paths in files.items()]
+
+
+def _from_pickles(paths: Mapping[str, Path]) -> list[ImageClass]:
+    return [one for split, path in paths.items() for one in _from_pickle(split, path)]
 
 
 def _from_pickle(split: str, path: Path) -> list[ImageClass]:

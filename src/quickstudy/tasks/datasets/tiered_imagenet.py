@@ -4,6 +4,7 @@ Ren et al., "Meta-Learning for Semi-Supervised Few-Shot Classification", ICLR 20
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +51,7 @@ def tiered_imagenet(folder: Path | str | None = None, *, size: int = 84) -> Clas
     find: Callable[[], Sequence[ImageClass]]
     if any((root / f"{name}_images_png.pkl").exists() for name in FILE_NAMES.values()):
         files = [root / f"{name}_{part}.pkl" for name in FILE_NAMES.values() for part in ("images_png", "labels")]
-        form = "pickles"
-        find = lambda: [one for split, name in FILE_NAMES.items() for one in _from_pickles(split, root, name)]  # noqa: E731
+        form, find = "pickles", partial(_from_pickles, root)
     elif any((root / name).is_dir() for name in FILE_NAMES.values()):
         classes = [one for split, name in FILE_NAMES.items() for one in _from_folders(split, root / name)]
         files, form, find = image_files(classes), "images", lambda: classes
@@ -68,7 +68,11 @@ def _from_folders(split: str, folder: Path) -> list[ImageClass]:
     return [ImageClass(one.name, split, class_folder(one)) for one in sorted(folder.iterdir()) if one.is_dir()]
 
 
-def _from_pickles(split: str, root: Path, name: str) -> list[ImageClass]:
+def _from_pickles(root: Path) -> list[ImageClass]:
+    return [one for split, name in FILE_NAMES.items() for one in _from_pickle(split, root, name)]
+
+
+def _from_pickle(split: str, root: Path, name: str) -> list[ImageClass]:
     """The images are PNG files, the labels a number each; the numbers' meanings are texts."""
     images, content = read_pickle(root / f"{name}_images_png.pkl"), read_pickle(root / f"{name}_labels.pkl")
     path = root / f"{name}_labels.pkl"
