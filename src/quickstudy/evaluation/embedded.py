@@ -16,7 +16,7 @@ from torch import Tensor
 from quickstudy.learners import Learner
 from quickstudy.networks import Network, Statistics
 from quickstudy.tasks import Episodes, Split, Tree
-from quickstudy.tasks.episodes import as_inputs
+from quickstudy.tasks.episodes import as_floats
 from quickstudy.tasks.likelihood import precise
 
 __all__ = ["Kept", "embedded"]
@@ -59,7 +59,7 @@ def embedded(learner: Learner, split: Split, tasks: int, kept: Kept | None = Non
     features = next(known, None)
     if features is None:
         chunks = torch.from_numpy(rows).to(split.examples.device).split(_IMAGES_AT_ONCE)
-        features = torch.cat([_features(network, as_inputs(split.examples[chunk])) for chunk in chunks])
+        features = torch.cat([_features(network, as_floats(split.examples[chunk])) for chunk in chunks])
         kept.append((split.examples, rows, features))
     drawn = copy.copy(split)
     drawn.examples = features

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from quickstudy.tasks import draws
 from quickstudy.tasks.batch import Examples, TaskBatch
-from quickstudy.tasks.episodes import ClassSampling, as_inputs
+from quickstudy.tasks.episodes import ClassSampling, as_floats
 from quickstudy.tasks.source import Split
 
 __all__ = ["AllClasses"]
@@ -72,7 +72,7 @@ class AllClasses(Split):
             labels = draws.integers(which, 0, len(self.names) - 1)
             columns = draws.integers(member, 0, self._sizes[labels] - 1)
         rows = torch.from_numpy(self.table[labels, columns]).to(device)
-        x = as_inputs(self.examples.index_select(0, rows.flatten()).unflatten(0, rows.shape))
+        x = as_floats(self.examples.index_select(0, rows.flatten()).unflatten(0, rows.shape))
         y = torch.from_numpy(labels).to(device)
         query = Examples(x, y, torch.ones_like(y, dtype=torch.bool))
         classes = torch.ones(count, len(self.names), dtype=torch.bool, device=device)

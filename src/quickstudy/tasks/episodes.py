@@ -18,7 +18,7 @@ from quickstudy.tasks import draws
 from quickstudy.tasks.batch import Examples, TaskBatch
 from quickstudy.tasks.source import Split
 
-__all__ = ["ClassSampling", "EpisodeShape", "Episodes", "Plan", "Range"]
+__all__ = ["ClassSampling", "EpisodeShape", "Episodes", "Plan", "Range", "as_floats"]
 
 ClassSampling: TypeAlias = Literal["uniform", "proportional"]
 """Whether a class is drawn as often as any other, or in proportion to its number of examples."""
@@ -199,8 +199,7 @@ class Episodes(Split):
         device, length = self.examples.device, plan.support.shape[1]
         index = torch.from_numpy(np.concatenate([plan.support, plan.query], 1)).to(device)
         labels = torch.from_numpy(np.concatenate([plan.support_labels, plan.query_labels], 1)).to(device)
-        x = self.examples.index_select(0, index.clamp(min=0).flatten()).unflatten(0, index.shape)
-        x = as_inputs(x)
+        x = as_floats(self.examples.index_select(0, index.clamp(min=0).flatten())).unflatten(0, index.shape)
         mask = index >= 0
         classes = torch.from_numpy(plan.classes >= 0).to(device)
         return TaskBatch(
@@ -210,10 +209,10 @@ class Episodes(Split):
         )
 
 
-def as_inputs(x: Tensor) -> Tensor:
-    """Images of bytes as floats in [0, 1]; anything else as it is."""
+def as_floats(examples: Tensor) -> Tensor:
+    """Examples as learners get them: uint8 as floats in [0, 1], all else as it is."""
     # One pass; converting and then dividing takes ten times as long.
-    return x * (1 / 255) if x.dtype == torch.uint8 else x
+    return examples * (1 / 255) if examples.dtype == torch.uint8 else examples
 
 
 def _local_groups(table: NDArray[np.int64], groups: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
