@@ -2,6 +2,7 @@
 
 from quickstudy.networks.conv4 import Conv4
 from quickstudy.networks.frozen import Frozen, frozen_features
+from quickstudy.networks.gradients import OrientedGradients
 from quickstudy.networks.headed import Headed
 from quickstudy.networks.mlp import MLP
 from quickstudy.networks.network import Network, PerExample, as_network
@@ -17,6 +18,7 @@ __all__ = [
     "Headed",
     "Network",
     "Normalization",
+    "OrientedGradients",
     "PerExample",
     "Policy",
     "ResNet12",

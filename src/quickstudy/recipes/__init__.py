@@ -5,6 +5,15 @@ from quickstudy.recipes.omniglot_maml import OmniglotMAML
 from quickstudy.recipes.omniglot_metric import OmniglotMetric
 from quickstudy.recipes.omniglot_prototypical import OmniglotPrototypical
 from quickstudy.recipes.own_tasks import OwnTasks
+from quickstudy.recipes.questions import (
+    QuestionClasses,
+    QuestionExamples,
+    QuestionHandMade,
+    QuestionLongTail,
+    QuestionOrder,
+    QuestionSavings,
+    QuestionShots,
+)
 from quickstudy.recipes.recipe import Contestant, Recipe, Training, option, recipe, recipes
 from quickstudy.recipes.run import run
 from quickstudy.recipes.sinusoid_maml import SinusoidMAML
@@ -16,6 +25,13 @@ __all__ = [
     "OmniglotMetric",
     "OmniglotPrototypical",
     "OwnTasks",
+    "QuestionClasses",
+    "QuestionExamples",
+    "QuestionHandMade",
+    "QuestionLongTail",
+    "QuestionOrder",
+    "QuestionSavings",
+    "QuestionShots",
     "Recipe",
     "SinusoidMAML",
     "Training",
