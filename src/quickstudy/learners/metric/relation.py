@@ -66,9 +66,10 @@ class RelationNetwork(Learner):
         assert classes is not None  # Categorical always resolves them
         features, statistics = self.network(support.x, support.mask)
         means, seen = class_means(features, support, classes.shape[1])
-        phi = {"means": means, "seen": seen, "statistics": statistics}
-        _, kept = self.relation(means, precise(features), _pairs(support.mask, seen), None)
-        return {**phi, "relation": kept}
+        phi = {"means": means, "seen": seen, "statistics": statistics, "relation": {}}
+        if self.network.normalization in ("support", "task"):  # the others keep nothing
+            phi["relation"] = self.relation(means, precise(features), _pairs(support.mask, seen), None)[1]
+        return phi
 
     def _scores(self, phi: Phi, x: Tree, mask: Bool[Tensor, "task n"]) -> Float[Tensor, "task n way"]:
         """log r / (1 − r) of every query with every class."""
