@@ -5,6 +5,7 @@ from quickstudy.recipes.omniglot_maml import OmniglotMAML
 from quickstudy.recipes.omniglot_prototypical import OmniglotPrototypical
 from quickstudy.recipes.own_tasks import OwnTasks
 from quickstudy.recipes.recipe import Contestant, Recipe, Training, option, recipe, recipes
+from quickstudy.recipes.report import report
 from quickstudy.recipes.run import run
 from quickstudy.recipes.sinusoid_maml import SinusoidMAML
 
@@ -20,5 +21,6 @@ __all__ = [
     "option",
     "recipe",
     "recipes",
+    "report",
     "run",
 ]

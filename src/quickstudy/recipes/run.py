@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +10,19 @@ from typing import Any
 import torch
 
 from quickstudy import progress
-from quickstudy.evaluation import Scores, evaluate, load_scores, save_scores
+from quickstudy.evaluation import Probe, Scores, evaluate, interval, load_scores, probe, save_scores
 from quickstudy.files import write_text
 from quickstudy.learners import Learner
 from quickstudy.rebuild import load, save
+from quickstudy.recipes.fewer_tasks import SHARES, with_fewer_tasks
 from quickstudy.recipes.recipe import Contestant, Recipe
-from quickstudy.reporting import Outcome, card, curves, machine, task_picture, write_card, write_report
-from quickstudy.tasks import TaskSource
+from quickstudy.reporting import Episode, Outcome, card, draw_episode, machine, run_folder, write_card, write_report
+from quickstudy.tasks import Episodes, TaskSource
 from quickstudy.training import fit, make_fabric, read_log
 
-__all__ = ["run"]
+__all__ = ["drawn_tasks", "run"]
+
+_DRAWN = 2  # test tasks that a report shows
 
 
 def run(
@@ -32,6 +34,7 @@ def run(
     device: str = "auto",
     resume: bool = False,
     command: str = "",
+    probes: bool = False,
 ) -> dict[str, Any]:
     """Train and score a recipe's main contestant, or everyone, and write `result.json` and `report.html`.
 
@@ -47,6 +50,7 @@ def run(
         device: as for `fit`.
         resume: go on with what is in `folder`.
         command: the command line, for the card.
+        probes: also train the first-named learner anew on fewer tasks. (Probes that need no training are always made.)
 
     Returns:
         The card.
@@ -75,9 +79,7 @@ def run(
     single = len(contestants) == 1 and len(seeds) == 1
     for name, contestant in contestants.items():
         for seed in seeds if random[name] else seeds[:1]:
-            place = folder
-            if not single:
-                place = folder / _slug(name) / f"seed{seed}" if len(contestants) > 1 else folder / f"seed{seed}"
+            place = run_folder(folder, name, seed, len(contestants), len(seeds))
             one = _Run(recipe, name, contestant, seed, place, device)
             learner, scores, seconds = one.finish(tests)
             describe = contestant.training.describe() if contestant.training else None
@@ -86,19 +88,28 @@ def run(
             outcome.seconds.append(seconds)
             if (place / "log.jsonl").exists():
                 outcome.curves.append(read_log(place / "log.jsonl"))
-            learners.setdefault(name, learner)
+            if name not in learners:
+                learners[name] = learner
+                outcome.probes = one.probes(learner, tests)
             if not single:
                 only = {name: Outcome(contestant.role, [scores], [seconds], describe, learner.normalization)}
                 write_card(_card(recipe, command, [seed], protocol, only, device), place / "result.json")
+    if probes:
+        _probe_fewer_tasks(recipe, contestants, outcomes, tests, seeds[0], folder, device)
     result = _card(recipe, command, seeds, protocol, outcomes, device)
-    pictures = {}
     logs = {name: outcome.curves for name, outcome in outcomes.items() if outcome.curves}
-    if logs:
-        pictures["Learning curves"] = curves(logs)
-    pictures["One test task"] = task_picture(learners, next(iter(tests.values())).test.draw(0, 1, 0))
-    write_report(result, pictures, folder / "report.html")
+    write_report(result, folder / "report.html", logs=logs, episodes=drawn_tasks(learners, tests))
     write_card(result, folder / "result.json")
     return result
+
+
+def drawn_tasks(learners: dict[str, Learner], tests: dict[str, TaskSource]) -> list[Episode]:
+    """The first test tasks of the first protocol, and what the learners answer."""
+    protocol, source = next(iter(tests.items()))
+    return [
+        draw_episode(learners, source.test.draw(task, 1, 0), f"Test task {task} of {protocol}", f"task{task}")
+        for task in range(min(_DRAWN, source.test.size or _DRAWN))
+    ]
 
 
 @dataclass(frozen=True)
@@ -152,6 +163,47 @@ class _Run:
         save_scores(scores, scored)
         return learner, scores, seconds
 
+    def probes(self, learner: Learner, tests: dict[str, TaskSource]) -> list[Probe]:
+        """How it does when the tasks of the first protocol get harder, as far as that is not known yet.
+
+        Who trains on every support anew would take longer for this than for all else, and the optimum is none when its
+        assumptions do not hold.
+        """
+        path = self.folder / "probes.json"
+        if learner.optimizes or self.contestant.role == "optimum":
+            return []
+        if not path.exists():
+            progress.console.log(f"{self.recipe.name}: {self.name}, failure probes")
+            source, batch_size = next(iter(tests.values())), self.contestant.batch_size
+            found = probe(learner, source.test, self.recipe.metric, batch_size=batch_size, device=self.device)
+            write_text(path, json.dumps([each.to_json() for each in found], indent=1) + "\n")
+        return [Probe.from_json(each) for each in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def _probe_fewer_tasks(
+    recipe: Recipe,
+    contestants: dict[str, Contestant],
+    outcomes: dict[str, Outcome],
+    tests: dict[str, TaskSource],
+    seed: int,
+    folder: Path,
+    device: str,
+) -> None:
+    """Train the first-named learner that is trained on fewer tasks, and add what comes of it to its probes."""
+    name = next((name for name, each in contestants.items() if each.training and each.role == "learner"), None)
+    if name is None:
+        raise ValueError("no learner of this recipe is trained across tasks; leave out --probes")
+    protocol = next(iter(tests))
+    values = [outcomes[name].scores[0][protocol]]
+    for share in SHARES[1:]:
+        place = folder / "fewer-tasks" / f"{share:g}"
+        one = _Run(recipe, name, with_fewer_tasks(contestants[name], share), seed, place, device)
+        values.append(one.finish({protocol: tests[protocol]})[1][protocol])
+    means = tuple(interval(scores.values[recipe.metric]) for scores in values)
+    kind = "classes" if isinstance(contestants[name].training.tasks, Episodes) else "tasks"  # type: ignore[union-attr]
+    fewer = Probe("fewer training tasks", f"share of the training {kind}", SHARES, "training tasks", means)
+    outcomes[name].probes.append(fewer)
+
 
 def _rehearse(contestants: dict[str, Contestant], tests: dict[str, TaskSource], device: str) -> dict[str, bool]:
     """Make everything once, so that a wrong value is met before the first step; whether each contestant has weights."""
@@ -196,7 +248,3 @@ def _claim_folder(folder: Path, resume: bool, config: dict[str, Any]) -> None:
     if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(f"{folder} is not empty and holds no run; choose another --out")
     write_text(path, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
