@@ -97,10 +97,10 @@ def browser(profile: Path) -> Iterator[Browser]:
     to_browser, from_browser = os.pipe(), os.pipe()
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]
     options += ["--no-first-run", f"--user-data-dir={profile}", "--remote-debugging-pipe"]
-    # The browser reads commands from file descriptor 3 and answers on 4.
+    # The browser reads commands from file descriptor 3 and answers on 4. (bash, as other shells know one digit only.)
     shell = f'exec "$0" "$@" 3<&{to_browser[0]} 4>&{from_browser[1]}'
     process = subprocess.Popen(
-        ["/bin/sh", "-c", shell, binary, *options],
+        ["bash", "-c", shell, binary, *options],
         pass_fds=(to_browser[0], from_browser[1]),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

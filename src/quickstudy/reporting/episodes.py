@@ -81,6 +81,11 @@ class Episode:
     head: list[str] = field(default_factory=list)
     rows: list[list[Answer]] = field(default_factory=list)
 
+    @property
+    def sure(self) -> bool:
+        """Whether percentages of confidence are shown."""
+        return self.kind == "images" or any(cell.right is not None for row in self.rows for cell in row)
+
 
 @torch.no_grad()
 def draw_episode(learners: Mapping[str, Learner], batch: TaskBatch, title: str, name: str = "task") -> Episode:

@@ -71,14 +71,14 @@ def sentence(difference: Mapping[str, Any], second: str | None = None) -> str:
             f"At {difference['protocol']}, {first} and {second} are right equally often within what can be told: the "
             f"difference is {100 * difference['mean']:+.1f} ± {100 * half:.1f} percentage points, {where}."
         )
-    size = f"{abs(difference['mean']):.3g} ± {half:.2g}"
+    size = f"{abs(difference['mean']):.3f} ± {half:.3f}"
     if shown:
         less = "higher" if difference["mean"] > 0 else "lower"
         of = f"the {_called(metric)} of {first} is {size} {less} than that of {second}"
         return f"At {difference['protocol']}, {of}, {where}."
     return (
         f"At {difference['protocol']}, the {_called(metric)} of {first} and of {second} are equal within what can be "
-        f"told: the difference is {difference['mean']:+.3g} ± {half:.2g}, {where}."
+        f"told: the difference is {difference['mean']:+.3f} ± {half:.3f}, {where}."
     )
 
 

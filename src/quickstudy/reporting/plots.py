@@ -8,19 +8,27 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator
 
 from quickstudy.evaluation import HIGHER_IS_BETTER, Interval, Probe
 from quickstudy.reporting.svg import BAD, GOOD, INK, LINE, MUTED, PAPER, SERIES, Panel, panel
 
-__all__ = ["MARKS", "calibration_panels", "curve_panels", "difference_panels", "probe_panels", "scaled"]
+__all__ = ["MARKS", "calibration_panels", "curve_panels", "difference_panels", "mark", "probe_panels", "scaled"]
 
 MARKS = "os^DvPX*"
-"""Marker of each learner, in their order; with its colour, and dashes for baselines, it tells them apart."""
+"""Markers of learners; with its colour, and dashes for baselines, its marker tells a learner from the others."""
+
+
+def mark(number: int) -> str:
+    """The marker of a learner; where colours begin anew, it is another one than the colour had before."""
+    return MARKS[(number + number // len(SERIES)) % len(MARKS)]
+
 
 Styles = Mapping[str, int]
 """Learner → number, by which it is drawn."""
 
 Lines = Sequence[Mapping[str, Any]]
+_MOST_POINTS = 150
 _MANY_TIMES = 20.0  # a range beyond this is drawn on a logarithmic scale
 
 
@@ -58,7 +66,7 @@ def curve_panels(logs: Mapping[str, Sequence[Lines]], styles: Styles, baselines:
                     color=colour,
                     lw=2,
                     ls=dash,
-                    marker=MARKS[number % len(MARKS)],
+                    marker=mark(number),
                     ms=5,
                     markevery=max(1, len(steps) // 5),
                 )
@@ -217,7 +225,7 @@ def probe_panels(
                     yerr=half,
                     color=SERIES[number % len(SERIES)],
                     ls="--" if name in baselines else "-",
-                    marker=MARKS[number % len(MARKS)],
+                    marker=mark(number),
                     ms=5,
                     lw=1.6,
                     elinewidth=0.9,
@@ -239,18 +247,10 @@ def probe_panels(
             f"{name} from {_said(metric, probe.values[0])} to {_said(metric, probe.values[-1])}"
             for name, probe in by_learner.items()
         )
-        changed = f"of the {next(iter(by_learner.values())).changes}"
         slug = re.sub(r"[^a-z]+", "-", f"{title} {unit}".lower())
-        panels.append(
-            panel(
-                f"probe-{slug}",
-                title.capitalize(),
-                f"{title} {changed}: {words}.",
-                draw,
-                220,
-                changed,
-            )
-        )
+        changed = next(iter(by_learner.values())).changes
+        heading = f"{title} of the queries" if changed == "queries" else title
+        panels.append(panel(f"probe-{slug}", heading.capitalize(), f"{heading}: {words}.", draw, 220))
     return panels
 
 
@@ -263,7 +263,12 @@ def _share(level: float) -> str:
 
 
 def _points(lines: Lines, key: str) -> np.ndarray:
-    return np.array([(line["step"], line[key]) for line in lines if math.isfinite(line.get(key, math.nan))])
+    """`[point, 2]`, steps and values; of many, the means of as many in a row as leave no more than 150 or so."""
+    points = np.array([(line["step"], line[key]) for line in lines if math.isfinite(line.get(key, math.nan))])
+    together = -(-len(points) // _MOST_POINTS)
+    if together < 2:
+        return points
+    return np.array([points[i : i + together].mean(0) for i in range(0, len(points), together)])
 
 
 def _mean(runs: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -277,6 +282,7 @@ def _scale(axes: Axes, values: np.ndarray) -> None:
     positive = values[values > 0]
     if len(positive) == len(values) and values.max() > _MANY_TIMES * values.min():
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.yaxis.set_minor_formatter(lambda *_: "")
     axes.grid(color=LINE)

@@ -17,6 +17,7 @@ from quickstudy.reporting.plots import (
     calibration_panels,
     curve_panels,
     difference_panels,
+    mark,
     probe_panels,
 )
 from quickstudy.reporting.svg import SERIES
@@ -24,7 +25,7 @@ from quickstudy.reporting.tables import metric_cell, tables
 
 __all__ = ["write_report"]
 
-_GLYPHS = dict(zip("os^DvPX*", "●■▲◆▼✚✖★", strict=True))  # matplotlib's markers, as text
+_GLYPHS = dict(zip(MARKS, "●■▲◆▼✚✖★", strict=True))  # matplotlib's markers, as text
 _MEANINGS = {
     "accuracy": "accuracy: share of queries whose most probable class is right, in percent",
     "brier": "brier: squared distance of the probabilities from the truth, 0 to 2",
@@ -98,7 +99,7 @@ def _context(
         "legend_items": [
             {
                 "name": name,
-                "glyph": _GLYPHS[MARKS[number % len(MARKS)]],
+                "glyph": _GLYPHS[mark(number)],
                 "series": number % len(SERIES),
                 "dashed": name in baselines,
             }
@@ -111,7 +112,9 @@ def _context(
         "calibration_panels": calibration_panels(calibration["learners"], errors, styles),
         "probe_protocol": probes["protocol"],
         "probe_legend": set(probed),
-        "probe_tasks": max((p.values[0].tasks for each in probed.values() for p in each), default=0),
+        "probe_tasks": max(
+            (p.values[0].tasks for each in probed.values() for p in each if p.changes != "training tasks"), default=0
+        ),
         "probe_panels": probe_panels(probed, probes["metric"], styles, baselines),
         "fewer": any(probe.changes == "training tasks" for each in probed.values() for probe in each),
         "protocol": _protocol_table(card["protocol"]),

@@ -63,9 +63,7 @@ def open_run(folder: Path) -> SavedRun:
         raise FileNotFoundError(f"there is no folder {folder}")
     if not (folder / "result.json").exists():
         unfinished = (folder / "config.json").exists()
-        hint = (
-            "its run is not finished; go on with --resume" if unfinished else "name a folder that a run was written to"
-        )
+        hint = "its run is not finished; go on with --resume" if unfinished else "no run was written to it"
         raise FileNotFoundError(f"{folder} has no result.json: {hint}")
     card = read_card(folder / "result.json")
     if not (isinstance(card, dict) and {"recipe", "seeds", "metrics", "protocol"} <= set(card)):
