@@ -25,7 +25,7 @@ def test_images_show_what_was_said() -> None:
     assert (episode.kind, len(episode.support)) == ("images", 6)
     assert [tile.true for tile in episode.support] == ["A", "A", "B", "B", "C", "C"]
     for reading, learner in zip(episode.readings, said.values(), strict=True):
-        probs = learner.predict(learner.adapt(batch.support, batch.classes), batch.query.x).probs[0]
+        probs = learner.predict(learner.adapt(batch.support, batch.classes), batch.query.x).probs[0].detach()
         tiles = reading.tiles
         assert len(tiles) == 10
         known = {
@@ -81,26 +81,26 @@ def test_tables_of_classes() -> None:
     task = table_task(torch.arange(12)[None] % 3, torch.ones(1, 3, dtype=torch.bool))
     learner = InContextTransformer(MLP(5, (8,)), Categorical(3), width=8, layers=1)
     episode = draw_episode({"attention": learner}, task, "one task")
-    assert episode.head == ["input 1", "input 2", "input 3", "class", "attention"]
+    assert episode.head == ["class", "attention", "input 1", "input 2", "input 3"]
     assert len(episode.rows) == 5, "one of six queries is padding"
     probs = learner.predict(learner.adapt(task.support, task.classes), task.query.x, task.query.mask).probs[0]
     for i, row in enumerate(episode.rows):
         choice = int(probs[i].argmax())
-        assert row[3].text == "ABC"[int(task.query.y[0, i])]
-        assert row[4].text == f"{'ABC'[choice]} {100 * float(probs[i, choice]):.0f}%"
-        assert row[4].right == (choice == int(task.query.y[0, i]))
+        assert row[0].text == "ABC"[int(task.query.y[0, i])]
+        assert row[1].text == f"{'ABC'[choice]} {100 * float(probs[i, choice]):.0f}%"
+        assert row[1].right == (choice == int(task.query.y[0, i]))
 
 
 def test_tables_of_yes_and_no_and_of_numbers() -> None:
     yes = table_task((torch.arange(12.0)[None] % 2), None)
     episode = draw_episode({"a": InContextTransformer(MLP(5, (8,)), Bernoulli(), width=8, layers=1)}, yes, "t")
-    assert {row[3].text for row in episode.rows} == {"A", "B"}
-    assert all(row[4].right is not None for row in episode.rows)
+    assert {row[0].text for row in episode.rows} == {"A", "B"}
+    assert all(row[1].right is not None for row in episode.rows)
     numbers = from_arrays([(np.random.default_rng(i).normal(size=(8, 2)), np.arange(8.0) / 8) for i in range(10)])
     batch = numbers.test.draw(0, 1, 0)
     learner = NearestNeighbour(likelihood=Gaussian())
     episode = draw_episode({"near": learner}, batch, "t")
-    assert episode.head == ["input 1", "input 2", "true value", "near"]
+    assert episode.head == ["true value", "near", "input 1", "input 2"]
     means = learner.predict(learner.adapt(batch.support), batch.query.x).mean[0]
-    assert [row[3].text for row in episode.rows] == [f"{mean:.3g}" for mean in means.tolist()]
+    assert [row[1].text for row in episode.rows] == [f"{mean:.3g}" for mean in means.tolist()]
     assert all(cell.right is None for row in episode.rows for cell in row)

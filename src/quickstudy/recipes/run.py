@@ -23,6 +23,7 @@ from quickstudy.training import fit, make_fabric, read_log
 __all__ = ["drawn_tasks", "run"]
 
 _DRAWN = 2  # test tasks that a report shows
+_PROBED = 100  # test tasks that failure probes are made on
 
 
 def run(
@@ -73,7 +74,8 @@ def run(
         resume,
         {"recipe": recipe.name, "settings": recipe.describe(), "seeds": list(seeds), "everyone": everyone},
     )
-    protocol = {name: source.protocol | {"tasks": recipe.test_tasks} for name, source in tests.items()}
+    tasks = {name: min(recipe.test_tasks, source.test.size or recipe.test_tasks) for name, source in tests.items()}
+    protocol = {name: source.protocol | {"tasks": tasks[name]} for name, source in tests.items()}
     outcomes: dict[str, Outcome] = {}
     learners: dict[str, Learner] = {}
     single = len(contestants) == 1 and len(seeds) == 1
@@ -175,7 +177,14 @@ class _Run:
         if not path.exists():
             progress.console.log(f"{self.recipe.name}: {self.name}, failure probes")
             source, batch_size = next(iter(tests.values())), self.contestant.batch_size
-            found = probe(learner, source.test, self.recipe.metric, batch_size=batch_size, device=self.device)
+            found = probe(
+                learner,
+                source.test,
+                self.recipe.metric,
+                tasks=min(_PROBED, self.recipe.test_tasks),
+                batch_size=batch_size,
+                device=self.device,
+            )
             write_text(path, json.dumps([each.to_json() for each in found], indent=1) + "\n")
         return [Probe.from_json(each) for each in json.loads(path.read_text(encoding="utf-8"))]
 

@@ -159,11 +159,11 @@ def _class_table(task: TaskBatch, probs: Mapping[str, Tensor], title: str) -> Ep
     rows = []
     for i in shown:
         true = int(task.query.y[0, i])
-        row = [*(Answer(f"{value:.3g}") for value in inputs[i]), Answer(_class_name(true, ways))]
+        row = [Answer(_class_name(true, ways))]
         for p in probs.values():
             choice = int(p[i].argmax())
             row.append(Answer(f"{_class_name(choice, ways)} {100 * float(p[i, choice]):.0f}%", choice == true))
-        rows.append(row)
+        rows.append([*row, *(Answer(f"{value:.3g}") for value in inputs[i])])
     return Episode(title, "table", head=_head(inputs, "class", probs), rows=rows)
 
 
@@ -175,9 +175,9 @@ def _number_table(task: TaskBatch, means: Mapping[str, Tensor], title: str) -> E
 
     rows = [
         [
-            *(Answer(f"{value:.3g}") for value in inputs[i]),
             cell(task.query.y[0, i]),
             *(cell(mean[i]) for mean in means.values()),
+            *(Answer(f"{value:.3g}") for value in inputs[i]),
         ]
         for i in shown
     ]
@@ -191,7 +191,7 @@ def _inputs(task: TaskBatch) -> Any:
 
 
 def _head(inputs: Any, target: str, learners: Mapping[str, Any]) -> list[str]:
-    return [*(f"input {i + 1}" for i in range(inputs.shape[1])), target, *learners]
+    return [target, *learners, *(f"input {i + 1}" for i in range(inputs.shape[1]))]
 
 
 def _curves(task: TaskBatch, answers: Mapping[str, D.Distribution], title: str, name: str) -> Episode:
