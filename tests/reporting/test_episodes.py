@@ -83,7 +83,7 @@ def test_tables_of_classes() -> None:
     episode = draw_episode({"attention": learner}, task, "one task")
     assert episode.head == ["class", "attention", "input 1", "input 2", "input 3"]
     assert len(episode.rows) == 5, "one of six queries is padding"
-    probs = learner.predict(learner.adapt(task.support, task.classes), task.query.x, task.query.mask).probs[0]
+    probs = learner.predict(learner.adapt(task.support, task.classes), task.query.x, task.query.mask).probs[0].detach()
     for i, row in enumerate(episode.rows):
         choice = int(probs[i].argmax())
         assert row[0].text == "ABC"[int(task.query.y[0, i])]
