@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from quickstudy.reporting import headline, write_report
+from quickstudy.reporting import Outcome, card, headline, write_report
+from quickstudy.reporting.sweep import sweep_lines
 
 from .pages import Page, outcomes, page, result
 
@@ -204,3 +205,64 @@ def test_a_page_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
         page(tmp_path / "report.html")
     assert (tmp_path / "report.html").read_text() == before
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_plain_transfer_is_a_group_of_its_own(tmp_path: Path) -> None:
+    from .pages import MACHINE, scores
+
+    found = outcomes()
+    found["pre-trained"] = Outcome("transfer", [{"3way2shot": scores(0.9, 0)}], [3.0], {"weights of": "another"})
+    # Not everyone is scored under every protocol.
+    found["narrow"] = Outcome("baseline", [{"5way2shot": scores(0.2, 0)}], [0.0])
+    protocol: dict = {"3way2shot": {"tasks": 200}, "5way2shot": {"tasks": 200}}
+    made = card("transfer", "It works.", "quickstudy …", [0, 1], {}, protocol, found, "accuracy", MACHINE)
+    write_report(made, tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    read = Page(text)
+    assert len(read.all("tbody", _class="transfer")) == 2  # one for each protocol
+    for name in ("pre-trained", "narrow"):
+        assert name in read.words["th"]
+    assert "n/a" in text
+    verdict = headline(made)
+    assert verdict.title == "Learning across tasks helps"
+    assert "more often than the best baseline, &lt;nearest" in text
+    assert "less often than the best transfer, pre-trained" in verdict.text
+
+
+def test_a_sweep_is_drawn_along_its_axis(tmp_path: Path) -> None:
+    from .pages import MACHINE, scores
+
+    found = {
+        f"{series} {at}": Outcome(
+            "learner", [{"5way1shot": scores(mean, at)}], [1.0], {"steps": 3}, series=series, at=at
+        )
+        for series, at, mean in (("wide", 64, 0.7), ("wide", 4, 0.4), ("narrow", 4, 0.3), ("narrow", 64, 0.5))
+    }
+    made = card("sweep", "More helps.", "quickstudy …", [0], {}, {"5way1shot": {}}, found, "accuracy", MACHINE)
+    made |= {"axis": "training classes", "tests at": {}, "answer": "From 4 to 64 classes accuracy grows."}
+    lines = sweep_lines(made)
+    assert {name: [at for at, _ in line] for name, line in lines["5way1shot"].items()} == {
+        "wide": [4, 64],
+        "narrow": [4, 64],
+    }
+    assert lines["5way1shot"]["wide"][0][1].mean == made["learners"]["wide 4"]["metrics"]["5way1shot.accuracy"]["mean"]
+    write_report(made, tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert '<section id="sweep">' in text
+    assert "From 4 to 64 classes accuracy grows." in text[: text.index("<main>")]
+    assert "Along training classes" in text
+
+
+def test_a_sweep_over_tests_has_a_line_for_every_learner() -> None:
+    from .pages import MACHINE, scores
+
+    tests = {"5way1shot": 1, "5way5shot": 5, "20way1shot": 1, "20way5shot": 5}
+    found = {
+        name: Outcome("learner", [{test: scores(mean, i) for i, test in enumerate(tests)}], [1.0])
+        for name, mean in (("a", 0.5), ("b", 0.8))
+    }
+    made = card("sweep", "More helps.", "…", [0], {}, {test: {} for test in tests}, found, "accuracy", MACHINE)
+    lines = sweep_lines(made | {"axis": "shots", "tests at": tests})
+    assert set(lines) == {"5way…shot", "20way…shot"}
+    for each in lines.values():
+        assert {name: [at for at, _ in line] for name, line in each.items()} == {"a": [1, 5], "b": [1, 5]}

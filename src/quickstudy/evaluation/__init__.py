@@ -1,5 +1,6 @@
 """Scores over tasks with intervals, paired comparison, failure probes, and what is best possible."""
 
+from quickstudy.evaluation.embedded import Kept
 from quickstudy.evaluation.evaluate import Scores, evaluate, same_tasks, summarize
 from quickstudy.evaluation.intervals import Interval, interval
 from quickstudy.evaluation.metrics import HIGHER_IS_BETTER, calibration_error, task_metrics
@@ -13,6 +14,7 @@ __all__ = [
     "HIGHER_IS_BETTER",
     "Difference",
     "Interval",
+    "Kept",
     "Probe",
     "Scores",
     "SinusoidOracle",

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from quickstudy import progress
+from quickstudy.evaluation.embedded import Kept, embedded
 from quickstudy.evaluation.intervals import Interval, Values, interval
 from quickstudy.evaluation.metrics import calibration_bins, calibration_error, class_probabilities, task_metrics
 from quickstudy.learners import Learner
@@ -71,11 +72,13 @@ def evaluate(
     batch_size: int = 32,
     device: str = "auto",
     precision: Any = "32-true",
+    kept: Kept | None = None,
 ) -> Scores:
     """Adapt to the support of numbered tasks and score the predictions for their queries.
 
     The tasks are the draws 0 … tasks − 1 of the split's stream, whoever is scored and however they are batched. A split
-    with fewer different tasks is gone through once.
+    with fewer different tasks is gone through once. Where every example can be embedded on its own, it is embedded once
+    for all tasks (see `embedded`).
 
     Args:
         learner: put into evaluation mode meanwhile.
@@ -84,6 +87,7 @@ def evaluate(
         seed: of the stream.
         batch_size: tasks at a time.
         device, precision: as for `fit`.
+        kept: a list that this learner's embedded examples are kept in, for further splits of the same examples.
 
     Raises:
         ValueError: a number below one, or a prediction that is not finite.
@@ -98,11 +102,12 @@ def evaluate(
     bins, asked = [], 0
     try:
         with progress.bar("evaluating", tasks) as bar, torch.no_grad(), fabric.autocast():
+            reader, split = embedded(learner, split, tasks, kept)
             for first in range(0, tasks, batch_size):
                 batch = to_module(split.draw(first, min(batch_size, tasks - first), seed), learner, fabric)
                 query = batch.query.inert()
-                learner.likelihood.check(query.y)
-                prediction = learner.predict(learner.adapt(batch.support, batch.classes), query.x, query.mask)
+                reader.likelihood.check(query.y)
+                prediction = reader.predict(reader.adapt(batch.support, batch.classes), query.x, query.mask)
                 for name, value in task_metrics(prediction, query.y, query.mask).items():
                     _check_finite(name, value, first, seed)
                     values.setdefault(name, []).append(value.cpu())

@@ -40,6 +40,8 @@ class Learner(nn.Module, ABC):
         order_matters: φ may depend on the order of the support set.
         optimizes: it trains with an optimizer inside `adapt` (and so compiles in parts, not as one graph).
         adapts: a support makes its predictions better; False only where ignoring it is the point.
+        embeds: it reads inputs through its `network` alone, whose weights adaptation leaves as they are. So where the
+            network treats each example by itself, many tasks on the same examples can be scored embedding each once.
         self_contained: φ holds all the weights that prediction uses; otherwise `predict` also reads the learner's own,
             and a φ belongs with the learner that made it. (It may depend on the instance.)
     """
@@ -49,6 +51,7 @@ class Learner(nn.Module, ABC):
     order_matters: ClassVar[bool] = False
     optimizes: ClassVar[bool] = False
     adapts: ClassVar[bool] = True
+    embeds: ClassVar[bool] = False
     self_contained: bool = False
 
     def __init__(self, likelihood: Likelihood, reduction: Reduction = "mean") -> None:

@@ -1,22 +1,30 @@
 """Feature extractors with task-aware normalization; they know nothing of methods."""
 
 from quickstudy.networks.conv4 import Conv4
+from quickstudy.networks.frozen import Frozen, frozen_features
+from quickstudy.networks.gradients import OrientedGradients
 from quickstudy.networks.headed import Headed
 from quickstudy.networks.mlp import MLP
 from quickstudy.networks.network import Network, PerExample, as_network
 from quickstudy.networks.normalization import POLICIES, Normalization, Policy, Statistics
 from quickstudy.networks.resnet12 import ResNet12
+from quickstudy.networks.timm_backbone import TimmBackbone, timm_backbone
 
 __all__ = [
     "MLP",
     "POLICIES",
     "Conv4",
+    "Frozen",
     "Headed",
     "Network",
     "Normalization",
+    "OrientedGradients",
     "PerExample",
     "Policy",
     "ResNet12",
     "Statistics",
+    "TimmBackbone",
     "as_network",
+    "frozen_features",
+    "timm_backbone",
 ]

@@ -3,6 +3,8 @@
 Vinyals et al., "Matching Networks for One Shot Learning", NeurIPS 2016; Snell et al. 2017; Finn et al. 2017.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -24,21 +26,34 @@ class Conv4(Network):
         size: height and width of the images, in pixels; 28 gives 64 features, 84 gives 1,600.
         filters: channels of every block.
         normalization: policy of the normalization layers.
+        pools: how many of the blocks, from the first on, end with pooling; relation networks compare the larger maps
+            that two leave.
 
     Raises:
-        ValueError: the images are smaller than 16 pixels, so that nothing would be left of them.
+        ValueError: more than four pools, or images that so much pooling leaves nothing of.
     """
 
-    def __init__(self, channels: int = 1, size: int = 28, filters: int = 64, normalization: Policy = "support") -> None:
+    def __init__(
+        self,
+        channels: int = 1,
+        size: int = 28,
+        filters: int = 64,
+        normalization: Policy = "support",
+        pools: int = 4,
+    ) -> None:
         super().__init__()
-        if size < 16:
-            raise ValueError(f"size must be at least 16 pixels (it is halved four times), got {size}")
+        if not 0 <= pools <= 4:
+            raise ValueError(f"pools must lie in 0 … 4, got {pools}")
+        if size < 2**pools:
+            raise ValueError(f"size must be at least {2**pools} pixels (it is halved {pools} times), got {size}")
         self.channels, self.size, self.filters, self.normalization = channels, size, filters, normalization
+        self.pools = pools
         self.convolutions = nn.ModuleList(
             nn.Conv2d(channels if block == 0 else filters, filters, 3, padding=1) for block in range(4)
         )
         self.normalizations = nn.ModuleList(Normalization(filters, normalization) for _ in range(4))
-        self.width = filters * (size // 16) ** 2
+        self.maps = (filters, size // 2**pools, size // 2**pools)
+        self.width = math.prod(self.maps)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(
@@ -56,6 +71,7 @@ class Conv4(Network):
             name = f"block{block}"
             wide = convolution(hidden).unflatten(0, tasks_and_n)
             wide, kept[name] = normalization(wide, mask, statistics[name] if statistics else None)
+            hidden = wide.flatten(0, 1)
             # Pooling first: it commutes with the ReLU, and leaves that a quarter of the work.
-            hidden = F.relu(F.max_pool2d(wide.flatten(0, 1), 2))
+            hidden = F.relu(F.max_pool2d(hidden, 2) if block < self.pools else hidden)
         return hidden.flatten(1).unflatten(0, tasks_and_n), kept

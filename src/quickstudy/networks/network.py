@@ -21,11 +21,13 @@ class Network(nn.Module, ABC):
 
     Attributes:
         width: length of the feature vector.
+        maps: (channels, height, width) when the feature vector is a flattened image; None when it is none.
         normalization: the policy of its normalization layers (see `quickstudy.networks.normalization`), reported on
             result cards.
     """
 
     width: int
+    maps: tuple[int, int, int] | None = None
     normalization: str = "none"
 
     @abstractmethod

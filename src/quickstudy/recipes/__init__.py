@@ -2,8 +2,18 @@
 
 from quickstudy.recipes.glyphs_compare import GlyphsCompare
 from quickstudy.recipes.omniglot_maml import OmniglotMAML
+from quickstudy.recipes.omniglot_metric import OmniglotMetric
 from quickstudy.recipes.omniglot_prototypical import OmniglotPrototypical
 from quickstudy.recipes.own_tasks import OwnTasks
+from quickstudy.recipes.questions import (
+    QuestionClasses,
+    QuestionExamples,
+    QuestionHandMade,
+    QuestionLongTail,
+    QuestionOrder,
+    QuestionSavings,
+    QuestionShots,
+)
 from quickstudy.recipes.recipe import Contestant, Recipe, Training, option, recipe, recipes
 from quickstudy.recipes.report import report
 from quickstudy.recipes.run import run
@@ -13,8 +23,16 @@ __all__ = [
     "Contestant",
     "GlyphsCompare",
     "OmniglotMAML",
+    "OmniglotMetric",
     "OmniglotPrototypical",
     "OwnTasks",
+    "QuestionClasses",
+    "QuestionExamples",
+    "QuestionHandMade",
+    "QuestionLongTail",
+    "QuestionOrder",
+    "QuestionSavings",
+    "QuestionShots",
     "Recipe",
     "SinusoidMAML",
     "Training",

@@ -5,14 +5,18 @@ what people with few related problems must know.
 """
 
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch.utils._pytree import tree_map
 
-from quickstudy.recipes.recipe import Contestant
-from quickstudy.tasks import Episodes, Split, TaskBatch
+from quickstudy.evaluation import Probe, interval
+from quickstudy.recipes.one_run import OneRun
+from quickstudy.recipes.recipe import Contestant, Recipe
+from quickstudy.reporting import Outcome
+from quickstudy.tasks import Episodes, Split, TaskBatch, TaskSource
 
-__all__ = ["SHARES", "FewTasks", "with_fewer_tasks"]
+__all__ = ["SHARES", "FewTasks", "probe_fewer_tasks", "with_fewer_tasks"]
 
 SHARES = (1.0, 1 / 4, 1 / 16)
 ENDLESS = 256
@@ -70,3 +74,28 @@ def with_fewer_tasks(contestant: Contestant, share: float) -> Contestant:
     else:
         fewer = FewTasks(tasks, max(1, round(share * (tasks.size or ENDLESS))))
     return replace(contestant, training=replace(contestant.training, tasks=fewer))
+
+
+def probe_fewer_tasks(
+    recipe: Recipe,
+    contestants: dict[str, Contestant],
+    outcomes: dict[str, Outcome],
+    tests: dict[str, TaskSource],
+    seed: int,
+    folder: Path,
+    device: str,
+) -> None:
+    """Train the first-named learner that is trained on fewer tasks, and add what comes of it to its probes."""
+    name = next((name for name, each in contestants.items() if each.training and each.role == "learner"), None)
+    if name is None:
+        raise ValueError("no learner of this recipe is trained across tasks; leave out --probes")
+    protocol = next(iter(outcomes[name].scores[0]))
+    values = [outcomes[name].scores[0][protocol]]
+    for share in SHARES[1:]:
+        place = folder / "fewer-tasks" / f"{share:g}"
+        one = OneRun(recipe, name, with_fewer_tasks(contestants[name], share), seed, place, device)
+        values.append(one.finish({protocol: tests[protocol]})[1][protocol])
+    means = tuple(interval(scores.values[recipe.metric]) for scores in values)
+    kind = "classes" if isinstance(contestants[name].training.tasks, Episodes) else "tasks"  # type: ignore[union-attr]
+    fewer = Probe("fewer training tasks", f"share of the training {kind}", SHARES, "training tasks", means)
+    outcomes[name].probes.append(fewer)

@@ -6,7 +6,7 @@ A recipe is a class with a `Settings` dataclass, whose fields become options of 
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, ClassVar, Literal, TypeAlias
@@ -16,12 +16,13 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from quickstudy.learners import Learner
+from quickstudy.reporting import Outcome
 from quickstudy.tasks import Split, TaskSource
 from quickstudy.training import Precision, Score
 
 __all__ = ["Contestant", "Recipe", "Training", "option", "recipe", "recipes"]
 
-Role: TypeAlias = Literal["learner", "baseline", "optimum"]
+Role: TypeAlias = Literal["learner", "transfer", "baseline", "optimum"]
 
 
 def option(default: Any, help: str) -> Any:
@@ -112,14 +113,24 @@ class Contestant:
         build: makes it; what is random in it comes from torch's global generator, seeded by the run.
         training: None for those that learn nothing across tasks.
         batch_size: tasks at a time when it is scored.
-        role: `learner` when it learns across tasks, `baseline` when it is what a practical person would try first,
-            `optimum` when it knows what no learner knows.
+        role: `learner` when it learns across tasks, `transfer` when it is plainly pre-trained on other tasks' data,
+            `baseline` when it looks at one task alone, or at no task, `optimum` when it knows what no learner knows.
+        like: another contestant, named before this one, whose trained weights it takes over (of the same seed) instead
+            of being trained: one pre-training, several heads.
+        protocols: the tests that it is scored on; None is all. Those with more classes than it has outputs are left
+            out in any case.
+        series: in a sweep, the curve that it is a point of.
+        at: in a sweep, where on the axis it stands (see `Recipe.axis`).
     """
 
     build: Callable[[], Learner]
     training: Training | None = None
     batch_size: int = 32
     role: Role = "learner"
+    like: str | None = None
+    protocols: tuple[str, ...] | None = None
+    series: str | None = None
+    at: float | None = None
 
 
 class Recipe(ABC):
@@ -130,6 +141,7 @@ class Recipe(ABC):
         claim: what it is to show, in a sentence.
         main: the contestant that `quickstudy run` trains; None when the comparison itself is the point.
         metric: what contestants are compared by; an instance may set its own.
+        axis: for a sweep, what it runs over: what `Contestant.at` counts, or `tests_at`.
         Settings: a dataclass of options, made with `option`.
     """
 
@@ -137,6 +149,7 @@ class Recipe(ABC):
     claim: ClassVar[str]
     main: ClassVar[str | None] = None
     metric: str = "accuracy"
+    axis: ClassVar[str | None] = None
     test_tasks: ClassVar[int] = 600
 
     @dataclass(frozen=True)
@@ -153,6 +166,14 @@ class Recipe(ABC):
     @abstractmethod
     def contestants(self) -> dict[str, Contestant]:
         """Who is scored, by name; those that learn across tasks first."""
+
+    def tests_at(self) -> dict[str, float]:
+        """For a sweep over tests: where on the axis each stands, by its name."""
+        return {}
+
+    def answer(self, outcomes: Mapping[str, Outcome]) -> str | None:
+        """What came out, in a sentence or two; None for the usual verdict."""
+        return None
 
     def describe(self) -> dict[str, Any]:
         """Settings as plain data, for the card."""

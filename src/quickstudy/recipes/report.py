@@ -42,17 +42,17 @@ def report(folders: Sequence[Path], out: Path) -> dict[str, Any]:
         card, logs, verdict, notes = several.card, several.logs, several.verdict, list(several.notes)
         if several.same_protocol:
             learners = several.learners
-    episodes, problem = _draw(learners, runs[0])
+    episodes, problem = _draw(learners, runs[0], card)
     write_report(card, out, logs=logs, episodes=episodes, notes=[*notes, *problem], verdict=verdict)
     return card
 
 
-def _draw(learners: dict[str, Learner], run: SavedRun) -> tuple[list[Episode], list[str]]:
+def _draw(learners: dict[str, Learner], run: SavedRun, card: dict[str, Any]) -> tuple[list[Episode], list[str]]:
     """The drawn test tasks, or why they could not be drawn: the data of a run may be elsewhere by now."""
     if not learners:
         return [], []
     try:
-        return drawn_tasks(learners, _tests(run.folder)), []
+        return drawn_tasks(learners, _tests(run.folder), card), []
     except (OSError, ValueError, KeyError, TypeError) as error:
         return [], [f"The test tasks could not be drawn: {error}"]
 

@@ -2,28 +2,37 @@
 
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from quickstudy import progress
-from quickstudy.evaluation import Probe, Scores, evaluate, interval, load_scores, probe, save_scores
 from quickstudy.files import write_text
 from quickstudy.learners import Learner
-from quickstudy.rebuild import load, save
-from quickstudy.recipes.fewer_tasks import SHARES, with_fewer_tasks
+from quickstudy.recipes.fewer_tasks import probe_fewer_tasks
+from quickstudy.recipes.one_run import WEIGHTS, OneRun, with_weights
 from quickstudy.recipes.recipe import Contestant, Recipe
-from quickstudy.reporting import Episode, Outcome, card, draw_episode, machine, run_folder, write_card, write_report
-from quickstudy.tasks import Episodes, TaskSource
-from quickstudy.training import fit, make_fabric, read_log
+from quickstudy.reporting import (
+    Episode,
+    Outcome,
+    card,
+    draw_episode,
+    entries,
+    machine,
+    run_folder,
+    write_card,
+    write_report,
+)
+from quickstudy.tasks import TaskSource
+from quickstudy.training import make_fabric, read_log
 
 __all__ = ["drawn_tasks", "run"]
 
 _DRAWN = 2  # test tasks that a report shows
-_PROBED = 100  # test tasks that failure probes are made on
+_DRAWN_LEARNERS = 8
 
 
 def run(
@@ -68,6 +77,7 @@ def run(
     contestants, tests = recipe.contestants(), recipe.tests()
     if recipe.main is not None and not everyone:
         contestants = {recipe.main: contestants[recipe.main]}
+    _check_likes(contestants)
     random = _rehearse(contestants, tests, device)
     _claim_folder(
         folder,
@@ -82,136 +92,84 @@ def run(
     for name, contestant in contestants.items():
         for seed in seeds if random[name] else seeds[:1]:
             place = run_folder(folder, name, seed, len(contestants), len(seeds))
-            one = _Run(recipe, name, contestant, seed, place, device)
+            if contestant.like is not None:
+                trained = run_folder(folder, contestant.like, seed, len(contestants), len(seeds)) / WEIGHTS
+                contestant = replace(contestant, build=partial(with_weights, contestant.build, trained))
+            one = OneRun(recipe, name, contestant, seed, place, device)
             learner, scores, seconds = one.finish(tests)
             describe = contestant.training.describe() if contestant.training else None
-            outcome = outcomes.setdefault(name, Outcome(contestant.role, [], [], describe, learner.normalization))
+            if contestant.like is not None:
+                describe = {"weights of": contestant.like}
+            outcome = outcomes.setdefault(
+                name,
+                Outcome(
+                    contestant.role,
+                    [],
+                    [],
+                    describe,
+                    learner.normalization,
+                    series=contestant.series,
+                    at=contestant.at,
+                ),
+            )
             outcome.scores.append(scores)
             outcome.seconds.append(seconds)
             if (place / "log.jsonl").exists():
                 outcome.curves.append(read_log(place / "log.jsonl"))
             if name not in learners:
                 learners[name] = learner
-                outcome.probes = one.probes(learner, tests)
+                # A sweep asks one thing of many contestants; probing them all would take longer than its answer.
+                outcome.probes = one.probes(learner, tests) if recipe.axis is None else []
             if not single:
                 only = {name: Outcome(contestant.role, [scores], [seconds], describe, learner.normalization)}
                 write_card(_card(recipe, command, [seed], protocol, only, device), place / "result.json")
     if probes:
-        _probe_fewer_tasks(recipe, contestants, outcomes, tests, seeds[0], folder, device)
+        probe_fewer_tasks(recipe, contestants, outcomes, tests, seeds[0], folder, device)
     result = _card(recipe, command, seeds, protocol, outcomes, device)
+    if recipe.axis is not None:
+        result["axis"], result["tests at"] = recipe.axis, recipe.tests_at()
+    if len(outcomes) > 1:
+        answer = recipe.answer(outcomes)
+        if answer is not None:
+            result["verdict"] = result["answer"] = answer
     logs = {name: outcome.curves for name, outcome in outcomes.items() if outcome.curves}
-    write_report(result, folder / "report.html", logs=logs, episodes=drawn_tasks(learners, tests))
+    write_report(result, folder / "report.html", logs=logs, episodes=drawn_tasks(learners, tests, result))
     write_card(result, folder / "result.json")
     return result
 
 
-def drawn_tasks(learners: dict[str, Learner], tests: dict[str, TaskSource]) -> list[Episode]:
-    """The first test tasks of the first protocol, and what the learners answer."""
+def drawn_tasks(
+    learners: Mapping[str, Learner], tests: Mapping[str, TaskSource], result: Mapping[str, Any]
+) -> list[Episode]:
+    """The first test tasks of the first protocol, and what the learners answer that were scored under it.
+
+    Args:
+        learners: by the names that they have in `result`.
+        tests: the protocols.
+        result: the card.
+    """
     protocol, source = next(iter(tests.items()))
+    able = [
+        name for name, entry in entries(result).items() if any(m.startswith(f"{protocol}.") for m in entry["metrics"])
+    ]
+    drawn = {name: learners[name] for name in able[:_DRAWN_LEARNERS] if name in learners}
+    if not drawn:
+        return []
     return [
-        draw_episode(learners, source.test.draw(task, 1, 0), f"Test task {task} of {protocol}", f"task{task}")
+        draw_episode(drawn, source.test.draw(task, 1, 0), f"Test task {task} of {protocol}", f"task{task}")
         for task in range(min(_DRAWN, source.test.size or _DRAWN))
     ]
 
 
-@dataclass(frozen=True)
-class _Run:
-    """One contestant, one seed."""
-
-    recipe: Recipe
-    name: str
-    contestant: Contestant
-    seed: int
-    folder: Path
-    device: str
-
-    def finish(self, tests: dict[str, Any]) -> tuple[Learner, dict[str, Scores], float]:
-        """Train and score, as far as that is not done; the learner, its scores and the seconds of training."""
-        weights, scored, timed = (
-            self.folder / name for name in ("learner.safetensors", "scores.safetensors", "seconds.json")
-        )
-        if scored.exists():
-            return load(weights), load_scores(scored), json.loads(timed.read_text())
-        progress.console.log(f"{self.recipe.name}: {self.name}, seed {self.seed}")
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
-            learner = self.contestant.build()
-        seconds = 0.0
-        training = self.contestant.training
-        if training is not None:
-            history = fit(
-                learner,
-                training.tasks,
-                seed=self.seed,
-                device=self.device,
-                folder=self.folder,
-                resume=True,
-                **training.arguments(),
+def _check_likes(contestants: dict[str, Contestant]) -> None:
+    before: set[str] = set()
+    for name, contestant in contestants.items():
+        if contestant.like is not None and (contestant.like not in before or contestant.training is not None):
+            raise ValueError(
+                f"the contestant {name!r} has like={contestant.like!r}, which must name one that stands before it; and "
+                "it is not trained itself"
             )
-            seconds = history.seconds
-        learner = learner.to("cpu").eval()
-        save(learner, weights)
-        scores = {
-            name: evaluate(
-                learner,
-                source.test,
-                tasks=self.recipe.test_tasks,
-                batch_size=self.contestant.batch_size,
-                device=self.device,
-            )
-            for name, source in tests.items()
-        }
-        write_text(timed, json.dumps(seconds))
-        save_scores(scores, scored)
-        return learner, scores, seconds
-
-    def probes(self, learner: Learner, tests: dict[str, TaskSource]) -> list[Probe]:
-        """How it does when the tasks of the first protocol get harder, as far as that is not known yet.
-
-        Who trains on every support anew would take longer for this than for all else, and the optimum is none when its
-        assumptions do not hold.
-        """
-        path = self.folder / "probes.json"
-        if learner.optimizes or self.contestant.role == "optimum":
-            return []
-        if not path.exists():
-            progress.console.log(f"{self.recipe.name}: {self.name}, failure probes")
-            source, batch_size = next(iter(tests.values())), self.contestant.batch_size
-            found = probe(
-                learner,
-                source.test,
-                self.recipe.metric,
-                tasks=min(_PROBED, self.recipe.test_tasks),
-                batch_size=batch_size,
-                device=self.device,
-            )
-            write_text(path, json.dumps([each.to_json() for each in found], indent=1) + "\n")
-        return [Probe.from_json(each) for each in json.loads(path.read_text(encoding="utf-8"))]
-
-
-def _probe_fewer_tasks(
-    recipe: Recipe,
-    contestants: dict[str, Contestant],
-    outcomes: dict[str, Outcome],
-    tests: dict[str, TaskSource],
-    seed: int,
-    folder: Path,
-    device: str,
-) -> None:
-    """Train the first-named learner that is trained on fewer tasks, and add what comes of it to its probes."""
-    name = next((name for name, each in contestants.items() if each.training and each.role == "learner"), None)
-    if name is None:
-        raise ValueError("no learner of this recipe is trained across tasks; leave out --probes")
-    protocol = next(iter(tests))
-    values = [outcomes[name].scores[0][protocol]]
-    for share in SHARES[1:]:
-        place = folder / "fewer-tasks" / f"{share:g}"
-        one = _Run(recipe, name, with_fewer_tasks(contestants[name], share), seed, place, device)
-        values.append(one.finish({protocol: tests[protocol]})[1][protocol])
-    means = tuple(interval(scores.values[recipe.metric]) for scores in values)
-    kind = "classes" if isinstance(contestants[name].training.tasks, Episodes) else "tasks"  # type: ignore[union-attr]
-    fewer = Probe("fewer training tasks", f"share of the training {kind}", SHARES, "training tasks", means)
-    outcomes[name].probes.append(fewer)
+        before.add(name)
 
 
 def _rehearse(contestants: dict[str, Contestant], tests: dict[str, TaskSource], device: str) -> dict[str, bool]:

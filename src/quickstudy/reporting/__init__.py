@@ -1,6 +1,6 @@
 """Result cards, plots, and the HTML report."""
 
-from quickstudy.reporting.cards import Outcome, card, differences, read_card, verdict, write_card
+from quickstudy.reporting.cards import Outcome, best_of, card, differences, entries, read_card, verdict, write_card
 from quickstudy.reporting.comparison import SeveralRuns, compare_runs, complete
 from quickstudy.reporting.episodes import Episode, draw_episode
 from quickstudy.reporting.headline import Headline, headline
@@ -15,11 +15,13 @@ __all__ = [
     "Outcome",
     "SavedRun",
     "SeveralRuns",
+    "best_of",
     "card",
     "compare_runs",
     "complete",
     "differences",
     "draw_episode",
+    "entries",
     "headline",
     "machine",
     "open_run",

@@ -9,7 +9,7 @@ from typing import Any
 from quickstudy.evaluation import HIGHER_IS_BETTER, Difference, Interval, Probe, Scores, compare, reliability, summarize
 from quickstudy.files import write_text
 
-__all__ = ["Outcome", "card", "differences", "entries", "read_card", "verdict", "write_card"]
+__all__ = ["Outcome", "best_of", "card", "differences", "entries", "read_card", "verdict", "write_card"]
 
 
 @dataclass
@@ -17,13 +17,14 @@ class Outcome:
     """What one contestant achieved.
 
     Attributes:
-        role: `learner`, `baseline` or `optimum`.
+        role: `learner`, `transfer`, `baseline` or `optimum`.
         scores: for every run (seed), the scores by protocol.
         seconds: training time of every run; 0 for what is not trained.
         training: how it was trained; None when it was not.
         normalization: the policy of its network.
         curves: for every run, lines of its log.
         probes: how the learner of the first run does when the tasks of the first protocol get harder.
+        series, at: in a sweep, the curve that it is a point of, and where on the axis.
     """
 
     role: str
@@ -33,6 +34,8 @@ class Outcome:
     normalization: str = "none"
     curves: list[list[dict[str, Any]]] = field(default_factory=list)
     probes: list[Probe] = field(default_factory=list)
+    series: str | None = None
+    at: float | None = None
 
     def runs(self, protocol: str) -> list[Scores]:
         """The scores of all runs under one protocol."""
@@ -73,7 +76,7 @@ def card(
         "seeds": list(seeds),
         "config": dict(config),
         "protocol": dict(protocol),
-        "steps": first.training["steps"] if first.training else 0,
+        "steps": (first.training or {}).get("steps", 0),
         "seconds": round(sum(sum(outcome.seconds) for outcome in outcomes.values()), 1),
         "machine": dict(where),
         "metric": metric,
@@ -86,6 +89,7 @@ def card(
                 "normalization": outcome.normalization,
                 "training": outcome.training,
                 "seconds": [round(seconds, 1) for seconds in outcome.seconds],
+                **({} if outcome.at is None else {"series": outcome.series, "at": outcome.at}),
                 "metrics": {key: value.to_json() for key, value in outcome.metrics().items()},
             }
             for name, outcome in outcomes.items()
@@ -98,7 +102,8 @@ def card(
         result["verdict"] = verdict(outcomes, compared, metric)
     else:
         result["learner"], result["normalization"], result["training"] = main, first.normalization, first.training
-    curves = {name: reliability(outcome.runs(compared)) for name, outcome in outcomes.items()}
+    scored = {name: outcome for name, outcome in outcomes.items() if compared in outcome.scores[0]}
+    curves = {name: reliability(outcome.runs(compared)) for name, outcome in scored.items()}
     if any(curves.values()):
         result["calibration"] = {"protocol": compared, "learners": {n: curve for n, curve in curves.items() if curve}}
     probed = {name: [each.to_json() for each in outcome.probes] for name, outcome in outcomes.items() if outcome.probes}
@@ -122,9 +127,10 @@ def entries(card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def differences(outcomes: Mapping[str, Outcome], protocol: str, metric: str) -> list[tuple[str, str, Difference]]:
-    """Every learner against every baseline, paired on the same tasks."""
-    learners = [name for name, outcome in outcomes.items() if outcome.role == "learner"]
-    baselines = [name for name, outcome in outcomes.items() if outcome.role == "baseline"]
+    """Every learner against everyone that is no learner (nor the optimum), paired on the same tasks."""
+    scored = {name: outcome for name, outcome in outcomes.items() if protocol in outcome.scores[0]}
+    learners = [name for name, outcome in scored.items() if outcome.role == "learner"]
+    baselines = [name for name, outcome in scored.items() if outcome.role in ("transfer", "baseline")]
     return [
         (a, b, compare(outcomes[a].runs(protocol), outcomes[b].runs(protocol), metric))
         for a in learners
@@ -133,27 +139,35 @@ def differences(outcomes: Mapping[str, Outcome], protocol: str, metric: str) -> 
 
 
 def verdict(outcomes: Mapping[str, Outcome], protocol: str, metric: str) -> str:
-    """Does learning across tasks help? The first-named learner against the baseline that does best on the test tasks.
+    """Does learning across tasks help, and does it take more than plain transfer?
 
-    The learner is named beforehand and the baseline is picked afterwards, so luck in picking is on the baseline's side.
+    The first-named learner against the baseline, and against the transfer method, that does best on the test tasks.
+    The learner is named beforehand and the other is picked afterwards, so luck in picking is on the other's side.
     """
     learner = next((name for name, outcome in outcomes.items() if outcome.role == "learner"), None)
-    baselines = [name for name, outcome in outcomes.items() if outcome.role == "baseline"]
-    if learner is None or not baselines:
-        return "There is nothing to compare."
+    parts = []
+    for role, yes, no in (
+        ("baseline", "Learning across tasks helps", "Learning across tasks does not help here"),
+        ("transfer", "It takes more than plain transfer", "Plain transfer is better here"),
+    ):
+        others = [name for name, outcome in outcomes.items() if outcome.role == role and protocol in outcome.scores[0]]
+        if learner is None or not others:
+            continue
+        best = best_of(outcomes, others, protocol, metric)
+        difference = compare(outcomes[learner].runs(protocol), outcomes[best].runs(protocol), metric)
+        says = {True: yes, False: no, None: "No difference is shown"}[difference.better]
+        value = difference.value
+        parts.append(
+            f"{says}: at {protocol}, {learner} against the best {role}, {best}: {difference}, "
+            f"{value.tasks} tasks, {value.seeds} seed{'s' if value.seeds > 1 else ''}."
+        )
+    return " ".join(parts) or "There is nothing to compare."
+
+
+def best_of(outcomes: Mapping[str, Outcome], names: Sequence[str], protocol: str, metric: str) -> str:
+    """Which of them does best under a protocol."""
     sign = 1 if HIGHER_IS_BETTER[metric] else -1
-    best = max(baselines, key=lambda name: sign * outcomes[name].metrics()[f"{protocol}.{metric}"].mean)
-    difference = compare(outcomes[learner].runs(protocol), outcomes[best].runs(protocol), metric)
-    says = {
-        True: "Learning across tasks helps",
-        False: "Learning across tasks does not help here",
-        None: "No difference is shown",
-    }[difference.better]
-    value = difference.value
-    return (
-        f"{says}: at {protocol}, {learner} against the best baseline, {best}: {difference}, "
-        f"{value.tasks} tasks, {value.seeds} seed{'s' if value.seeds > 1 else ''}."
-    )
+    return max(names, key=lambda name: sign * outcomes[name].metrics()[f"{protocol}.{metric}"].mean)
 
 
 def write_card(result: Mapping[str, Any], path: Path) -> None:

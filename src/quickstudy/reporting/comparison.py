@@ -40,7 +40,10 @@ def complete(run: SavedRun) -> dict[str, Any]:
     if "calibration" in run.card:
         return run.card
     protocol = next(iter(run.card["metrics"])).rpartition(".")[0]
-    curves = {name: reliability([scores[protocol] for scores in run.scores(name)]) for name in run.parts}
+    scored = {name: run.scores(name) for name in run.parts}
+    curves = {
+        name: reliability([scores[protocol] for scores in each]) for name, each in scored.items() if protocol in each[0]
+    }
     known = {name: curve for name, curve in curves.items() if curve}
     return {**run.card, "calibration": {"protocol": protocol, "learners": known}} if known else run.card
 

@@ -16,7 +16,8 @@ class Headline:
     """The verdict.
 
     Attributes:
-        state: `helps`, `hurts`, `open` (no difference shown) or `alone` (nothing was compared).
+        state: `helps`, `hurts`, `open` (no difference shown), `alone` (nothing was compared) or `answer` (to a question
+            of the recipe's own).
         title: in a few words.
         text: in a sentence, with the numbers.
     """
@@ -27,33 +28,52 @@ class Headline:
 
 
 def headline(card: Mapping[str, Any]) -> Headline:
-    """The first-named learner against the baseline that does best, as in the card's verdict."""
+    """The recipe's own answer, or the first-named learner against the best of the others, as in the card's verdict."""
+    if card.get("answer"):
+        return Headline("answer", "What came out", card["answer"])
     found = entries(card)
     protocol, metric = next(iter(card["metrics"])).rpartition(".")[0], compared_by(card)
-    learner = next((name for name, entry in found.items() if entry.get("role", "learner") == "learner"), None)
-    baselines = [name for name, entry in found.items() if entry.get("role") == "baseline"]
-    differences = {
-        (each["first"], each["second"]): each for each in card.get("differences", []) if each["protocol"] == protocol
-    }
-    if learner is None or not baselines or (learner, baselines[0]) not in differences:
-        name = learner or next(iter(found))
-        value = found[name]["metrics"][f"{protocol}.{metric}"]
-        unit = "% of its answers are right" if metric == "accuracy" else f"its {_called(metric)}"
-        shown = metric_cell(metric, value)
-        said = f"{shown}{unit}" if metric == "accuracy" else f"{unit} is {shown}"
-        text = f"At {protocol}, over {value['tasks']} test tasks{_seeds(value)}, {said}."
-        return Headline("alone", f"{name} was scored, and compared with no one", text)
+    learner = next((name for name, entry in found.items() if entry["role"] == "learner"), next(iter(found)))
+    judged = [
+        (role, difference)
+        for role in ("baseline", "transfer")
+        if (difference := _against_the_best(card, learner, role, protocol, metric)) is not None
+    ]
+    if not judged:
+        return _alone(learner, found[learner]["metrics"][f"{protocol}.{metric}"], protocol, metric)
+    role, difference = judged[0]
     sign = 1 if HIGHER_IS_BETTER[metric] else -1
-    best = max(baselines, key=lambda name: sign * found[name]["metrics"][f"{protocol}.{metric}"]["mean"])
-    difference = differences[learner, best]
     sure = difference["ci95"] is not None and abs(difference["mean"]) > difference["ci95"]
     state = "open" if not sure else "helps" if sign * difference["mean"] > 0 else "hurts"
-    title = {
-        "helps": "Learning across tasks helps",
-        "hurts": "Learning across tasks does not help here",
-        "open": "No difference is shown",
-    }[state]
-    return Headline(state, title, sentence(difference, f"the best baseline, {best}"))
+    titles = {
+        ("baseline", "helps"): "Learning across tasks helps",
+        ("baseline", "hurts"): "Learning across tasks does not help here",
+        ("transfer", "helps"): "It takes more than plain transfer",
+        ("transfer", "hurts"): "Plain transfer is better here",
+    }
+    texts = [sentence(each, f"the best {kind}, {each['second']}") for kind, each in judged]
+    return Headline(state, titles.get((role, state), "No difference is shown"), " ".join(texts))
+
+
+def _against_the_best(
+    card: Mapping[str, Any], learner: str, role: str, protocol: str, metric: str
+) -> Mapping[str, Any] | None:
+    """The learner's difference from that one of a role which does best; None where there is none."""
+    sign, found = 1 if HIGHER_IS_BETTER[metric] else -1, entries(card)
+    rows = [
+        each
+        for each in card.get("differences", [])
+        if each["protocol"] == protocol and each["first"] == learner and found[each["second"]]["role"] == role
+    ]
+    best = [found[each["second"]]["metrics"][f"{protocol}.{metric}"]["mean"] for each in rows]
+    return max(zip(best, rows, strict=True), key=lambda pair: sign * pair[0])[1] if rows else None
+
+
+def _alone(learner: str, value: Mapping[str, Any], protocol: str, metric: str) -> Headline:
+    shown = metric_cell(metric, value)
+    said = f"{shown}% of its answers are right" if metric == "accuracy" else f"its {_called(metric)} is {shown}"
+    text = f"At {protocol}, over {value['tasks']} test tasks{_seeds(value)}, {said}."
+    return Headline("alone", f"{learner} was scored, and compared with no one", text)
 
 
 def sentence(difference: Mapping[str, Any], second: str | None = None) -> str:

@@ -28,7 +28,7 @@ Styles = Mapping[str, int]
 """Learner → number, by which it is drawn."""
 
 Lines = Sequence[Mapping[str, Any]]
-_MOST_POINTS = 150
+_MOST_POINTS, _MOST_PANELS = 150, 12
 _MANY_TIMES = 20.0  # a range beyond this is drawn on a logarithmic scale
 
 
@@ -79,8 +79,14 @@ def curve_panels(logs: Mapping[str, Sequence[Lines]], styles: Styles, baselines:
     return panels
 
 
-def difference_panels(differences: Sequence[Mapping[str, Any]], several_protocols: bool) -> list[Panel]:
-    """A forest plot per learner: how much it differs from each of the others on the same tasks, with 95% intervals."""
+def difference_panels(differences: Sequence[Mapping[str, Any]]) -> list[Panel]:
+    """A forest plot per learner: how much it differs from each of the others on the same tasks, with 95% intervals.
+
+    Where there would be more than twelve, only the first protocol is drawn; the table has all.
+    """
+    if len({(each["protocol"], each["first"]) for each in differences}) > _MOST_PANELS:
+        differences = [each for each in differences if each["protocol"] == differences[0]["protocol"]]
+    several_protocols = len({each["protocol"] for each in differences}) > 1
     grouped: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for each in differences:
         grouped.setdefault((each["protocol"], each["first"]), []).append(each)
@@ -160,7 +166,7 @@ def calibration_panels(
         styles: how each learner is drawn.
     """
     panels = []
-    for number, (name, bins) in enumerate(calibration.items()):
+    for number, (name, bins) in enumerate(list(calibration.items())[:_MOST_PANELS]):
         confidence = np.array([each["confidence"] for each in bins])
         right = np.array([each["right"] for each in bins])
         count = np.array([each["count"] for each in bins], dtype=float)

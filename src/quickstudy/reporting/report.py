@@ -21,6 +21,7 @@ from quickstudy.reporting.plots import (
     probe_panels,
 )
 from quickstudy.reporting.svg import SERIES
+from quickstudy.reporting.sweep import sweep_panels
 from quickstudy.reporting.tables import metric_cell, tables
 
 __all__ = ["write_report"]
@@ -85,7 +86,8 @@ def _context(
         for name, entry in learners.items()
     }
     probed = {name: [Probe.from_json(probe) for probe in each] for name, each in probes["learners"].items()}
-    metrics = list(dict.fromkeys(name.rpartition(".")[2] for name in card["metrics"]))
+    metrics = list(dict.fromkeys(name.rpartition(".")[2] for each in learners.values() for name in each["metrics"]))
+    sweep, swept = sweep_panels(card)
     return {
         "card": card,
         "verdict": verdict or headline(card),
@@ -95,16 +97,10 @@ def _context(
         "meanings": [_MEANINGS[name] for name in metrics if name in _MEANINGS],
         "single": not isinstance(card["command"], list),
         "differences": differences,
-        "difference_panels": difference_panels(differences, len({each["protocol"] for each in differences}) > 1),
-        "legend_items": [
-            {
-                "name": name,
-                "glyph": _GLYPHS[mark(number)],
-                "series": number % len(SERIES),
-                "dashed": name in baselines,
-            }
-            for name, number in styles.items()
-        ],
+        "difference_panels": difference_panels(differences),
+        "legend_items": _legend(styles, baselines),
+        "sweep_panels": sweep,
+        "sweep_legend": _legend(swept, frozenset()),
         "curve_legend": set(logs),
         "curve_panels": curve_panels(logs, styles, baselines),
         "episodes": episodes,
@@ -126,8 +122,22 @@ def _context(
     }
 
 
+def _legend(styles: Mapping[str, int], dashed: frozenset[str]) -> list[dict[str, Any]]:
+    """How each name is drawn: the marker as text, the number of its colour, whether its line is dashed."""
+    return [
+        {
+            "name": name,
+            "glyph": _GLYPHS[mark(number)],
+            "series": number % len(SERIES),
+            "dashed": name in dashed,
+        }
+        for name, number in styles.items()
+    ]
+
+
 _ROLES = {
     "learner": "learns across tasks",
+    "transfer": "plain transfer: pre-trained on other tasks' data",
     "baseline": "baseline: what one would try first",
     "optimum": "knows what no learner knows",
 }

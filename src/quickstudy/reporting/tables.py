@@ -19,8 +19,9 @@ def tables(card: Mapping[str, Any]) -> list[dict[str, Any]]:
         knows what no learner knows, takes no part.
     """
     out = []
-    names = list(card["metrics"])
     each = entries(card)
+    # Not everyone need be scored under every protocol.
+    names = list(dict.fromkeys(name for entry in each.values() for name in entry["metrics"]))
     roles = [entry.get("role", "learner") for entry in each.values()]
     for protocol in dict.fromkeys(name.rpartition(".")[0] for name in names):
         metrics = [name.rpartition(".")[2] for name in names if name.startswith(protocol + ".")]
@@ -34,7 +35,8 @@ def tables(card: Mapping[str, Any]) -> list[dict[str, Any]]:
         ]
         means = [[entry["metrics"].get(f"{protocol}.{m}", {}).get("mean") for entry in each.values()] for m in metrics]
         best = [_best(m, values, roles) for m, values in zip(metrics, means, strict=True)]
-        tasks = card["metrics"][f"{protocol}.{metrics[0]}"]["tasks"]
+        key = f"{protocol}.{metrics[0]}"
+        tasks = next(entry["metrics"][key]["tasks"] for entry in each.values() if key in entry["metrics"])
         out.append(
             {
                 "title": f"{protocol}, {tasks} test tasks",

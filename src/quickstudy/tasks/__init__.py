@@ -1,9 +1,18 @@
 """What a task is, and where tasks come from."""
 
+from quickstudy.tasks.all_classes import AllClasses
+from quickstudy.tasks.augmentation import Augmented, augmented
 from quickstudy.tasks.batch import Examples, TaskBatch, Tree, pad
 from quickstudy.tasks.collection import Collection, from_arrays
+from quickstudy.tasks.datasets.cifar_fs import cifar_fs
+from quickstudy.tasks.datasets.cub import cub
+from quickstudy.tasks.datasets.digits import digits
+from quickstudy.tasks.datasets.fc100 import fc100
 from quickstudy.tasks.datasets.glyphs import glyphs
+from quickstudy.tasks.datasets.mini_imagenet import mini_imagenet
+from quickstudy.tasks.datasets.mnist import mnist
 from quickstudy.tasks.datasets.omniglot import omniglot
+from quickstudy.tasks.datasets.tiered_imagenet import tiered_imagenet
 from quickstudy.tasks.episodes import Episodes, EpisodeShape, Plan
 from quickstudy.tasks.folders import from_folder
 from quickstudy.tasks.likelihood import Bernoulli, Categorical, Gaussian, Likelihood, likelihood_for
@@ -11,32 +20,49 @@ from quickstudy.tasks.pool import ClassPool, part_classes
 from quickstudy.tasks.sinusoids import SinusoidSplit, sinusoids
 from quickstudy.tasks.source import Kind, Sampler, Split, TaskSource
 from quickstudy.tasks.tables import from_table
+from quickstudy.tasks.transforms import ColourJitter, HorizontalFlip, QuarterTurns, Rotation, Shift, Transform
 
 __all__ = [
+    "AllClasses",
+    "Augmented",
     "Bernoulli",
     "Categorical",
     "ClassPool",
     "Collection",
+    "ColourJitter",
     "EpisodeShape",
     "Episodes",
     "Examples",
     "Gaussian",
+    "HorizontalFlip",
     "Kind",
     "Likelihood",
     "Plan",
+    "QuarterTurns",
+    "Rotation",
     "Sampler",
+    "Shift",
     "SinusoidSplit",
     "Split",
     "TaskBatch",
     "TaskSource",
+    "Transform",
     "Tree",
+    "augmented",
+    "cifar_fs",
+    "cub",
+    "digits",
+    "fc100",
     "from_arrays",
     "from_folder",
     "from_table",
     "glyphs",
     "likelihood_for",
+    "mini_imagenet",
+    "mnist",
     "omniglot",
     "pad",
     "part_classes",
     "sinusoids",
+    "tiered_imagenet",
 ]

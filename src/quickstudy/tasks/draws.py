@@ -12,7 +12,7 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["distinct", "integers", "rounds", "uniforms"]
+__all__ = ["distinct", "integers", "rounds", "uniforms", "weighted"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -76,6 +76,23 @@ def distinct(uniform: Floats, population: Integers | int) -> Integers:
         chosen[..., i] = np.where(i < wanted, np.where(taken, top, draw), -1)
     order = np.argsort(uniform[..., k:] + (chosen < 0), axis=-1)  # what was not drawn goes last
     return np.take_along_axis(chosen, order, -1)
+
+
+def weighted(uniform: Floats, weights: Integers | Floats, k: int) -> Integers:
+    """Ordered draws without replacement, every next one with probability in proportion to the weights left.
+
+    Efraimidis & Spirakis, "Weighted random sampling with a reservoir", Information Processing Letters 2006.
+
+    Args:
+        uniform: `[task, n]` uniform numbers.
+        weights: `[n]`, positive.
+        k: how many, at most n.
+
+    Returns:
+        `[task, k]` numbers of 0 … n − 1.
+    """
+    waits = -np.log1p(-uniform) / np.asarray(weights)  # the first k arrivals of n exponential clocks
+    return np.argsort(waits, -1)[:, :k].astype(np.int64)
 
 
 def rounds(seed: int, stream: str, first: int, count: int, size: int, shuffle: bool) -> Integers:

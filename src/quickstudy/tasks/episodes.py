@@ -7,7 +7,7 @@ function of the task's number and the seed (a `Plan`). A batch is then one gathe
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -18,7 +18,10 @@ from quickstudy.tasks import draws
 from quickstudy.tasks.batch import Examples, TaskBatch
 from quickstudy.tasks.source import Split
 
-__all__ = ["EpisodeShape", "Episodes", "Plan", "Range"]
+__all__ = ["ClassSampling", "EpisodeShape", "Episodes", "Plan", "Range", "as_floats"]
+
+ClassSampling: TypeAlias = Literal["uniform", "proportional"]
+"""Whether a class is drawn as often as any other, or in proportion to its number of examples."""
 
 Range: TypeAlias = int | tuple[int, int]
 """A fixed number, or (least, most) for a uniform draw."""
@@ -82,6 +85,7 @@ class Episodes(Split):
         names: the classes' names.
         shape: ways, shots, queries.
         groups: `[example]`, needed when support and query come from different groups.
+        class_sampling: draw every class equally often, or in proportion to its number of examples.
 
     Raises:
         ValueError: the split has too few classes, or a class has too few examples (the message names it).
@@ -97,7 +101,11 @@ class Episodes(Split):
         names: Sequence[str],
         shape: EpisodeShape,
         groups: NDArray[np.int64] | None = None,
+        class_sampling: ClassSampling = "uniform",
     ) -> None:
+        if class_sampling not in ("uniform", "proportional"):
+            raise ValueError(f"class_sampling must be 'uniform' or 'proportional', got {class_sampling!r}")
+        self.class_sampling = class_sampling
         self.name, self.examples, self.table, self.names, self.shape = name, examples, table, tuple(names), shape
         self.ways = ways = bounds(shape.ways)[1]
         if ways > len(names):
@@ -160,7 +168,7 @@ class Episodes(Split):
         groups = 0 if self._groups is None else int(self._groups.max()) + 1
         columns = {
             "ways": 1,
-            "classes": 2 * ways,
+            "classes": 2 * ways if self.class_sampling == "uniform" else len(self.names),
             "shots": ways,
             "queries": ways,
             "examples": ways * most,
@@ -173,7 +181,10 @@ class Episodes(Split):
         uniform = dict(zip(columns, np.split(numbers, ends[:-1], axis=1), strict=True))
 
         way = draws.integers(uniform["ways"][:, 0], ways_low, ways)
-        classes = draws.distinct(uniform["classes"], len(self.names))
+        if self.class_sampling == "uniform":
+            classes = draws.distinct(uniform["classes"], len(self.names))
+        else:
+            classes = draws.weighted(uniform["classes"], self._sizes, ways)
         classes[np.arange(ways) >= way[:, None]] = -1
         present, rows = classes >= 0, np.maximum(classes, 0)
 
@@ -203,9 +214,7 @@ class Episodes(Split):
         device, length = self.examples.device, plan.support.shape[1]
         index = torch.from_numpy(np.concatenate([plan.support, plan.query], 1)).to(device)
         labels = torch.from_numpy(np.concatenate([plan.support_labels, plan.query_labels], 1)).to(device)
-        x = self.examples.index_select(0, index.clamp(min=0).flatten()).unflatten(0, index.shape)
-        if x.dtype == torch.uint8:
-            x = x * (1 / 255)  # one pass; converting and then dividing takes ten times as long
+        x = as_floats(self.examples.index_select(0, index.clamp(min=0).flatten())).unflatten(0, index.shape)
         mask = index >= 0
         classes = torch.from_numpy(plan.classes >= 0).to(device)
         return TaskBatch(
@@ -213,6 +222,12 @@ class Episodes(Split):
             Examples(x[:, length:], labels[:, length:], mask[:, length:]),
             classes,
         )
+
+
+def as_floats(examples: Tensor) -> Tensor:
+    """Examples as learners get them: uint8 as floats in [0, 1], all else as it is."""
+    # One pass; converting and then dividing takes ten times as long.
+    return examples * (1 / 255) if examples.dtype == torch.uint8 else examples
 
 
 def _local_groups(table: NDArray[np.int64], groups: NDArray[np.int64] | None) -> NDArray[np.int64] | None:

@@ -1,18 +1,20 @@
 """Tasks from a folder of images, one folder a class: `root/class/*.png` or `*.jpg`."""
 
+import io
 import warnings
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from quickstudy.tasks.pool import ClassPool, part_classes
 
-__all__ = ["from_folder"]
+__all__ = ["SUFFIXES", "from_folder", "pixels", "read_image"]
 
-_SUFFIXES = (".png", ".jpg", ".jpeg")
+SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 def from_folder(
@@ -50,32 +52,53 @@ def from_folder(
     if size < 1:
         raise ValueError(f"size must be at least 1 pixel, got {size}")
     files = {
-        folder.name: sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+        folder.name: sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
         for folder in sorted(root.iterdir())
         if folder.is_dir()
     }
     names = [name for name, paths in files.items() if paths]
     if not names:
-        raise ValueError(f"{root} has no folders with {', '.join(_SUFFIXES)} files; expected root/class/image.png")
+        raise ValueError(f"{root} has no folders with {', '.join(SUFFIXES)} files; expected root/class/image.png")
     empty = [name for name, paths in files.items() if not paths]
     if empty:
-        warnings.warn(f"folders without {', '.join(_SUFFIXES)} files, left out: {', '.join(empty)}", stacklevel=2)
-    images = [_read(path, size, colour) for name in names for path in files[name]]
+        warnings.warn(f"folders without {', '.join(SUFFIXES)} files, left out: {', '.join(empty)}", stacklevel=2)
+    images = [read_image(path, size, colour) for name in names for path in files[name]]
     labels = np.repeat(np.arange(len(names)), [len(files[name]) for name in names])
     protocol = {"data": f"folder {root.name}", "resize": f"area to {size}×{size}", "split_seed": seed}
     parts = part_classes(names, (validation, test), seed)
     return ClassPool.from_labels(torch.from_numpy(np.stack(images)), labels, names, parts, protocol=protocol)
 
 
-def _read(path: Path, size: int, colour: str) -> np.ndarray:
-    """One image as `[channel, size, size]` uint8."""
+def read_image(
+    source: Path | io.BytesIO,
+    size: int,
+    colour: Literal["RGB", "L"] = "RGB",
+    box: tuple[float, float, float, float] | None = None,
+) -> NDArray[np.uint8]:
+    """One image as `[channel, size, size]` uint8.
+
+    Args:
+        source: a file, by its path or open.
+        size: height and width that it is scaled to (area averaging), in pixels.
+        colour: `RGB` or `L` (grey).
+        box: left, upper, right and lower edge of the part to keep, in pixels of the file's image; all by default.
+
+    Raises:
+        ValueError: it cannot be read as an image (the message names the path).
+    """
     try:
-        with Image.open(path) as image:
+        with Image.open(source) as image:
             upright = _eight_bits(ImageOps.exif_transpose(image))
-            pixels = np.asarray(upright.convert(colour).resize((size, size), Image.Resampling.BOX))
+            return pixels(upright.convert(colour).crop(box) if box else upright.convert(colour), size)
     except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as an image: {error}") from error
-    return pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
+        name = source if isinstance(source, Path) else "an encoded image"
+        raise ValueError(f"{name} cannot be read as an image: {error}") from error
+
+
+def pixels(image: Image.Image, size: int) -> NDArray[np.uint8]:
+    """An image as `[channel, size, size]` uint8, scaled by averaging areas."""
+    values = np.asarray(image.resize((size, size), Image.Resampling.BOX))
+    return values[None] if values.ndim == 2 else np.moveaxis(values, -1, 0)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

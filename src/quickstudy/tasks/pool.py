@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quickstudy.tasks import draws
-from quickstudy.tasks.episodes import Episodes, EpisodeShape, Range
+from quickstudy.tasks.all_classes import AllClasses
+from quickstudy.tasks.episodes import ClassSampling, Episodes, EpisodeShape, Range
 from quickstudy.tasks.source import SPLITS, TaskSource
 
 __all__ = ["ClassPool", "part_classes"]
@@ -108,8 +109,39 @@ class ClassPool:
             chosen.append(number[name])
         return replace(self, parts={**self.parts, split: np.array(chosen, dtype=np.int64)})
 
-    def long_tailed(self, exponent: float, minimum: int, seed: int = 0, split: str = "train") -> "ClassPool":
-        """The same pool with class sizes that follow Zipf's law in one split: the class of rank r keeps n / r^exponent.
+    def reduced(
+        self, classes: int | None = None, examples: int | None = None, *, seed: int = 0, split: str = "train"
+    ) -> "ClassPool":
+        """The same pool with fewer classes in one split, or fewer examples of each, drawn at random.
+
+        The draws are nested: with one seed, 50 classes are among 100, and 5 examples of a class among its 10.
+
+        Raises:
+            ValueError: a number below one, or more classes than the split has.
+        """
+        rows = self.parts[self._known(split)]
+        if classes is not None and not 1 <= classes <= len(rows):
+            raise ValueError(f"classes must lie in 1 … {len(rows)}, as many as the {split} split has, got {classes}")
+        if examples is not None and examples < 1:
+            raise ValueError(f"examples must be at least 1, got {examples}")
+        generator = np.random.default_rng(seed)
+        order = generator.permutation(len(rows))
+        table = self.table
+        if examples is not None:
+            table = table.copy()
+            keys = generator.random(table.shape) + (table < 0)
+            shuffled = np.take_along_axis(table, np.argsort(keys, 1), 1)[:, :examples]
+            table[rows] = np.pad(shuffled, ((0, 0), (0, table.shape[1] - shuffled.shape[1])), constant_values=-1)[rows]
+        chosen = rows if classes is None else np.sort(rows[order[:classes]])
+        reduced = {key: value for key, value in (("classes", classes), ("examples", examples)) if value is not None}
+        protocol = {**self.protocol, f"reduced {split}": {**reduced, "seed": seed}}
+        return replace(self, table=table, parts={**self.parts, split: chosen}, protocol=protocol)
+
+    def long_tailed(
+        self, exponent: float, minimum: int, seed: int = 0, split: str = "train", *, head: int = 1
+    ) -> "ClassPool":
+        """The same pool with class sizes that follow Zipf's law in one split: the class of rank r keeps
+        n · (head / r)^exponent examples, at most the n that the largest class has.
 
         Which class has which rank, and which examples it keeps, is drawn from `seed`. The other splits are left alone,
         so that scores stay comparable.
@@ -117,23 +149,35 @@ class ClassPool:
         Args:
             exponent: 0 keeps everything, 1 is Zipf's law.
             minimum: what every class keeps at least, as far as it has it.
+            head: the ranks up to which a class keeps everything.
         """
-        if exponent < 0:
-            raise ValueError(f"exponent must not be negative, got {exponent}")
+        if exponent < 0 or head < 1:
+            raise ValueError(f"exponent must not be negative and head at least 1, got {exponent} and {head}")
         rows = self.parts[self._known(split)]
         generator = np.random.default_rng(seed)
         rank = 1 + generator.permutation(len(rows))
         sizes = (self.table[rows] >= 0).sum(1)
-        kept = np.minimum(sizes, np.maximum(minimum, np.round(sizes.max() / rank**exponent))).astype(np.int64)
+        kept = np.minimum(sizes, np.maximum(minimum, np.round(sizes.max() * (head / rank) ** exponent))).astype(
+            np.int64
+        )
         table = self.table.copy()
         for row, size, keep in zip(rows, sizes, kept, strict=True):
             table[row] = -1
             table[row, :keep] = np.sort(generator.permutation(self.table[row, :size])[:keep])
-        protocol = {**self.protocol, "long_tail": {"exponent": exponent, "minimum": minimum, "seed": seed}}
+        protocol = {
+            **self.protocol,
+            "long_tail": {"exponent": exponent, "minimum": minimum, "head": head, "seed": seed},
+        }
         return replace(self, table=table, protocol=protocol)
 
     def episodes(
-        self, ways: Range, shots: Range, queries: Range = 15, *, separate_groups: bool | None = None
+        self,
+        ways: Range,
+        shots: Range,
+        queries: Range = 15,
+        *,
+        separate_groups: bool | None = None,
+        class_sampling: ClassSampling = "uniform",
     ) -> TaskSource:
         """N-way K-shot tasks: three streams of episodes, each from its own classes.
 
@@ -142,6 +186,8 @@ class ClassPool:
             shots: support examples per class, fixed or (least, most); 0 is allowed.
             queries: query examples per class, likewise.
             separate_groups: draw support and query of a class from different groups; by default as the pool says.
+            class_sampling: in training, draw every class equally often (`uniform`), or in proportion to its number of
+                examples. Validation and test are always uniform.
 
         Raises:
             ValueError: an impossible shape; or, when a split is first asked for, that it has too few classes or a class
@@ -151,11 +197,27 @@ class ClassPool:
         shape = EpisodeShape(ways, shots, queries, separate_groups)
 
         def split(name: str) -> Episodes:
-            return Episodes(name, self.examples, self.table[self.parts[name]], self.classes(name), shape, self.groups)
+            table, sampling = self.table[self.parts[name]], class_sampling if name == "train" else "uniform"
+            return Episodes(name, self.examples, table, self.classes(name), shape, self.groups, sampling)
 
-        asked = {"ways": ways, "shots": shots, "queries": queries, "separate_groups": separate_groups}
+        asked: dict[str, Any] = {"ways": ways, "shots": shots, "queries": queries, "separate_groups": separate_groups}
+        if class_sampling != "uniform":
+            asked["class_sampling"] = class_sampling
         train, validation, test = (partial(split, name) for name in SPLITS)
         return TaskSource(train, validation, test, {**self.protocol, **asked})
+
+    def all_classes(self, size: int, *, sampling: ClassSampling = "proportional") -> AllClasses:
+        """Examples of all training classes at once, labelled by the class's number: what to pre-train on.
+
+        Args:
+            size: examples per draw.
+            sampling: draw among all examples (`proportional`), or first a class and then one of its examples.
+
+        Raises:
+            ValueError: a size below one, or an unknown sampling.
+        """
+        table = self.table[self.parts["train"]]
+        return AllClasses("train", self.examples, table, self.classes("train"), size, sampling)
 
     def _known(self, split: str) -> str:
         if split not in self.parts:

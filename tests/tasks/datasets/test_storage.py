@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from quickstudy.tasks.datasets.storage import download, given_folder, packed
+from quickstudy.tasks.datasets.storage import download, fingerprint, given_folder, packed, scratch
 
 
 @pytest.fixture
@@ -77,3 +77,39 @@ def test_given_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         given_folder("mnist")
     monkeypatch.delenv("QUICKSTUDY_DATA")
     assert given_folder("mnist") is None
+
+
+def test_scratch_is_zeros_that_nobody_else_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUICKSTUDY_CACHE", str(tmp_path / "cache"))
+    tensor = scratch((3, 2, 5))
+    assert tensor.shape == (3, 2, 5)
+    assert tensor.dtype == torch.uint8
+    assert not tensor.any()
+    tensor[1] = 7
+    assert list((tmp_path / "cache").iterdir()) == []  # a killed process leaves nothing
+    tensors, _ = packed("large", 1, lambda: ({"x": tensor}, {"a": "b"}))
+    assert torch.equal(tensors["x"], tensor)
+    assert scratch((0, 3)).shape == (0, 3)
+
+
+def test_fingerprint_sees_names_sizes_tables_and_the_ends_of_large_files(tmp_path: Path) -> None:
+    names = ["a.png", "list.txt", "large.pkl"]
+    for name in names:
+        (tmp_path / name).write_bytes(bytes(5_000_000 if name == "large.pkl" else 10))
+
+    def found(order: list[str] = names) -> str:
+        return fingerprint(tmp_path, [tmp_path / name for name in order])
+
+    seen = [found()]
+    (tmp_path / "moved").mkdir()
+    for name in names:
+        (tmp_path / "moved" / name).write_bytes((tmp_path / name).read_bytes())
+    assert fingerprint(tmp_path / "moved", [tmp_path / "moved" / name for name in names]) == seen[0]
+    seen.append(found(names[:2]))
+    (tmp_path / "list.txt").write_bytes(b"1" * 10)
+    seen.append(found())
+    (tmp_path / "a.png").write_bytes(bytes(11))
+    seen.append(found())
+    (tmp_path / "large.pkl").write_bytes(bytes(4_999_999) + b"1")
+    seen.append(found())
+    assert len(set(seen)) == 5

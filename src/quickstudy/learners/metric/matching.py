@@ -46,6 +46,7 @@ class MatchingNetwork(Learner):
     """
 
     kinds = frozenset({"classification"})
+    embeds = True
 
     def __init__(self, network: nn.Module, scale: float = 1.0, reduction: Reduction = "mean") -> None:
         super().__init__(Categorical(), reduction)

@@ -9,17 +9,16 @@ import math
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from quickstudy.learners.learner import Learner
-from quickstudy.learners.metric.similarity import cosine, nearness
+from quickstudy.learners.metric.similarity import class_means, cosine, nearness
 from quickstudy.learners.phi import Phi
 from quickstudy.networks import MLP, Policy, as_network
 from quickstudy.rebuild import register
 from quickstudy.tasks.batch import Examples, Tree
-from quickstudy.tasks.likelihood import Categorical, Reduction, precise
+from quickstudy.tasks.likelihood import Categorical, Reduction
 from quickstudy.tasks.source import Kind
 
 __all__ = ["PrototypicalNetwork"]
@@ -44,6 +43,7 @@ class PrototypicalNetwork(Learner):
     """
 
     kinds = frozenset({"classification"})
+    embeds = True
 
     def __init__(
         self,
@@ -70,15 +70,7 @@ class PrototypicalNetwork(Learner):
     def _adapt(self, support: Examples, classes: Bool[Tensor, "task way"] | None) -> Phi:
         assert classes is not None  # Categorical always resolves them
         features, statistics = self.network(support.x, support.mask)
-        members = F.one_hot(support.y, classes.shape[1]) * support.mask[..., None]
-        with torch.autocast(features.device.type, enabled=False):
-            features = precise(features)
-            sums = torch.einsum("tnw,tnd->twd", members.to(features.dtype), features)
-            counts = members.sum(1)[..., None]
-            prototypes = sums / counts.clamp(min=1)
-            seen = (counts > 0).to(features.dtype)
-            others = (prototypes * seen).sum(1, keepdim=True) / seen.sum(1, keepdim=True).clamp(min=1)
-            prototypes = torch.where(counts > 0, prototypes, others)
+        prototypes, _ = class_means(features, support, classes.shape[1])
         return {"prototypes": prototypes, "statistics": statistics}
 
     def _outputs(self, phi: Phi, x: Tree, mask: Bool[Tensor, "task n"]) -> Float[Tensor, "task n way"]:

@@ -42,6 +42,7 @@ class SiameseNetwork(Learner):
     """
 
     kinds = frozenset({"classification"})
+    embeds = True
 
     def __init__(self, network: nn.Module, margin: float = 1.0, reduction: Reduction = "mean") -> None:
         super().__init__(Categorical(), reduction)

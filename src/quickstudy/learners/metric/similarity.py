@@ -1,13 +1,29 @@
-"""How near embedded examples are to one another, precise under autocast and twice differentiable."""
+"""How near embedded examples are to one another and to classes, precise under autocast and twice differentiable."""
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from quickstudy.tasks.batch import Examples
 from quickstudy.tasks.likelihood import precise
 
-__all__ = ["cosine", "nearness", "squared_distance"]
+__all__ = ["class_means", "cosine", "nearness", "squared_distance"]
+
+
+def class_means(
+    features: Float[Tensor, "task n width"], support: Examples, ways: int
+) -> tuple[Float[Tensor, "task way width"], Bool[Tensor, "task way"]]:
+    """The mean of every class's examples, and which classes have any; the others get the mean of those means."""
+    members = F.one_hot(support.y, ways) * support.mask[..., None]
+    with torch.autocast(features.device.type, enabled=False):
+        features = precise(features)
+        sums = torch.einsum("tnw,tnd->twd", members.to(features.dtype), features)
+        counts = members.sum(1)[..., None]
+        means = sums / counts.clamp(min=1)
+        seen = (counts > 0).to(features.dtype)
+        others = (means * seen).sum(1, keepdim=True) / seen.sum(1, keepdim=True).clamp(min=1)
+        return torch.where(counts > 0, means, others), counts[..., 0] > 0
 
 
 def nearness(x: Float[Tensor, "task n width"], points: Float[Tensor, "task m width"]) -> Float[Tensor, "task n m"]:

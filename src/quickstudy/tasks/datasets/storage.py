@@ -5,13 +5,17 @@
 """
 
 import hashlib
+import math
 import os
 import shutil
+import tempfile
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
 import platformdirs
+import torch
 from rich.progress import wrap_file
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -20,9 +24,12 @@ from torch import Tensor
 from quickstudy.files import replacing
 from quickstudy.progress import console
 
-__all__ = ["cache_folder", "download", "given_folder", "packed"]
+__all__ = ["cache_folder", "download", "fingerprint", "given_folder", "packed", "scratch"]
 
 _TIMEOUT = 60.0  # seconds without an answer
+_TABLES = (".csv", ".txt")
+_LARGE = 2**22  # bytes of a file that is no single image
+_END = 2**16
 
 
 def cache_folder() -> Path:
@@ -84,11 +91,55 @@ def packed(
     path = cache_folder() / f"{name}-v{version}.safetensors"
     if path.exists():
         try:
-            with safe_open(path, framework="pt") as file:
-                return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            return _unpacked(path)
         except SafetensorError:
             path.unlink()  # damaged, by a full disk say: made again below
     tensors, texts = build()
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata=texts)
-    return tensors, texts
+    del tensors  # what was built may fill the memory, or a scratch file; the packed file is read as it is needed
+    return _unpacked(path)
+
+
+def _unpacked(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    with safe_open(path, framework="pt") as file:
+        return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+
+
+def scratch(shape: tuple[int, ...]) -> Tensor:
+    """Zeros, uint8, in a nameless file in the cache folder: images that would not fit into memory can be packed.
+
+    The file goes when the tensor does, also when the process is killed.
+
+    Raises:
+        OSError: the disk has no room for it.
+    """
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=cache_folder()) as file:
+        size = max(1, math.prod(shape))
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)  # a full disk is an error here, not a crash at some later write
+        else:
+            file.truncate(size)
+        flat = np.memmap(file, dtype=np.uint8, mode="r+", shape=(size,))
+    return torch.from_numpy(flat)[: math.prod(shape)].reshape(shape)
+
+
+def fingerprint(root: Path, files: Iterable[Path]) -> str:
+    """Twelve hexadecimal digits that change when files below `root` are added, removed, renamed or replaced.
+
+    It is made of the files' names and sizes, of what tables hold, and of the two ends of files above 4 MiB: what can be
+    had of a hundred thousand images in a second. An image that is edited and keeps its size goes unnoticed.
+    """
+    digest = hashlib.sha256()
+    for path in files:
+        size = path.stat().st_size
+        digest.update(f"{path.relative_to(root).as_posix()}\0{size}\n".encode())
+        if path.suffix in _TABLES:
+            digest.update(path.read_bytes())
+        elif size > _LARGE:
+            with open(path, "rb") as file:
+                digest.update(file.read(_END))
+                file.seek(-_END, os.SEEK_END)
+                digest.update(file.read())
+    return digest.hexdigest()[:12]
