@@ -56,6 +56,25 @@ def test_run_writes_and_says_where(
     assert call(monkeypatch, *arguments, "--resume") == 0
 
 
+def test_reports_are_made_again(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    for name, steps in (("a", "1"), ("b", "2")):
+        short = ["run", "sinusoid-maml", "--steps", steps, "--tasks", "2", "--device", "cpu"]
+        assert call(monkeypatch, *short, "--out", str(tmp_path / name)) == 0
+    page = tmp_path / "a" / "report.html"
+    before = page.read_text()
+    page.unlink()
+    capsys.readouterr()
+    assert call(monkeypatch, "report", str(tmp_path / "a")) == 0
+    assert capsys.readouterr().out.split() == ["report:", str(page)]
+    assert page.read_text() == before
+    both = tmp_path / "deep" / "both.html"
+    assert call(monkeypatch, "report", str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(both)) == 0
+    assert "MAML (a) minus …" in both.read_text()
+    assert call(monkeypatch, "report", str(tmp_path / "c")) == 2
+    assert f"there is no folder {tmp_path / 'c'}" in capsys.readouterr().err
+    assert call(monkeypatch, "report") == 2
+
+
 def test_options_are_the_recipes_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     call(
         monkeypatch,
@@ -96,6 +115,7 @@ def test_options_are_the_recipes_settings(monkeypatch: pytest.MonkeyPatch, tmp_p
         (["compare", "glyphs-compare", "--steps", "-5"], "steps must be at least 1, got -5"),
         (["run", "sinusoid-maml", "--shots", "-3"], "shots must not be negative"),
         (["run", "own-tasks"], "own-tasks needs --data"),
+        (["report", "."], "has no result.json: no run was written to it"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(

@@ -1,4 +1,4 @@
-"""The command: `quickstudy list`, `quickstudy run RECIPE`, `quickstudy compare RECIPE`.
+"""The command: `quickstudy list`, `quickstudy run RECIPE`, `quickstudy compare RECIPE`, `quickstudy report DIR…`.
 
 Every recipe is a subcommand of `run` and of `compare`, whose options are the fields of the recipe's settings.
 """
@@ -22,7 +22,7 @@ from rich.table import Table
 from quickstudy import __version__
 from quickstudy.learners import Learner
 from quickstudy.rebuild import registered
-from quickstudy.recipes import Recipe, recipes, run
+from quickstudy.recipes import Recipe, recipes, report, run
 from quickstudy.reporting import tables
 from quickstudy.training import NonFiniteLossError, reuse_memory
 
@@ -76,6 +76,19 @@ def list_everything() -> None:
         console.print()
 
 
+@app.command("report")
+def report_of_runs(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of finished runs.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The HTML file; DIR/report.html, or report.html for several.")
+    ] = None,
+) -> None:
+    """Make the report of a run again, or one page of several runs, paired where their test tasks are the same."""
+    path = out or (folders[0] / "report.html" if len(folders) == 1 else Path("report.html"))
+    report(folders, path)
+    console.print(f"report: {path}", soft_wrap=True)
+
+
 def _first_line(cls: type) -> str:
     return (inspect.getdoc(cls) or "").partition("\n")[0]
 
@@ -103,6 +116,7 @@ def _recipe_command(cls: type[Recipe], everyone: bool) -> Callable[..., None]:
                 device=values["device"],
                 resume=values["resume"],
                 command=line,
+                probes=values["probes"],
             )
         except KeyboardInterrupt as stop:  # before typer takes it, and with it what was said
             raise _StoppedError(f"{str(stop) or 'interrupted'}; add --resume to go on") from None
@@ -114,6 +128,7 @@ def _recipe_command(cls: type[Recipe], everyone: bool) -> Callable[..., None]:
         ("device", str, "auto", "auto, cpu, cuda, cuda:1 or mps"),
         ("out", Path | None, None, "folder of the run; runs/RECIPE by default"),
         ("resume", bool, False, "go on with the run in that folder"),
+        ("probes", bool, False, "also train the main learner on 1/4 and 1/16 of its tasks; takes twice its time"),
     ]
     own = [
         (item.name, item.type, None if item.default is MISSING else item.default, item.metadata["help"])
@@ -137,7 +152,7 @@ def _recipe_command(cls: type[Recipe], everyone: bool) -> Callable[..., None]:
 
 def _flag(name: str, kind: Any) -> str:
     flag = "--" + name.replace("_", "-")
-    return f"{flag}/--no-{flag[2:]}" if kind is bool and name != "resume" else flag
+    return f"{flag}/--no-{flag[2:]}" if kind is bool and name not in ("resume", "probes") else flag
 
 
 def _parse_seeds(text: str) -> list[int]:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 from PIL import Image
 
 import quickstudy as qs
-from quickstudy.recipes import GlyphsCompare, OwnTasks, Recipe, SinusoidMAML, recipes, run
+from quickstudy.recipes import GlyphsCompare, OwnTasks, Recipe, SinusoidMAML, recipes, report, run
 from quickstudy.recipes.recipe import Training
 from quickstudy.tasks import sinusoids
 
@@ -57,10 +56,22 @@ def check(result: dict[str, Any], place: Path, everyone: bool) -> None:
         assert np.isfinite(value["mean"])
     page = (place / "report.html").read_text()
     assert result["claim"] in page
-    assert page.count("data:image/png;base64,") == 2
-    assert not re.search(r'(src|href)="http', page)
+    assert "http" not in page
+    sections = ["scores", "tasks", "probes", "protocol", "again"]
+    if any(entry["training"] for entry in result.get("learners", {"": result}).values()):
+        sections.append("learning")
+    if "calibration" in result:
+        sections.append("calibration")
     if everyone:
+        sections.append("differences")
         assert result["verdict"] in page.replace("&#39;", "'")
+    for section in sections:
+        assert f'<section id="{section}">' in page
+    assert "could not be drawn" not in page
+    # Made again from what lies on disk, it is the same.
+    report([place], place / "again.html")
+    assert (place / "again.html").read_text() == page
+    (place / "again.html").unlink()
 
 
 def test_glyphs(tmp_path: Path) -> None:
@@ -92,6 +103,7 @@ def test_omniglot(name: str, tmp_path: Path) -> None:
         "config.json",
         "learner.safetensors",
         "log.jsonl",
+        "probes.json",
         "report.html",
         "result.json",
         "scores.safetensors",

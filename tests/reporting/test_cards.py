@@ -75,7 +75,7 @@ def test_tables_show_every_learner() -> None:
     assert differences["rows"][0][1] == "ours − near"
     single = tables(make(ours=outcome("learner", [0.8])))
     assert len(single) == 1
-    assert single[0]["rows"][0][0] == "demo"
+    assert single[0]["rows"][0][0] == "ours"
 
 
 def test_machine_is_described() -> None:
@@ -87,3 +87,29 @@ def test_machine_is_described() -> None:
 def test_no_card(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no result at"):
         read_card(tmp_path / "result.json")
+
+
+def test_calibration_and_probes_are_those_of_the_first_protocol() -> None:
+    from .pages import result
+
+    made, outcomes = result()
+    assert made["calibration"]["protocol"] == made["probes"]["protocol"] == "3way2shot"
+    bins = outcomes["prototypical"].runs("3way2shot")
+    points = made["calibration"]["learners"]["prototypical"]
+    assert sum(point["count"] for point in points) == sum(int(run.bins[..., 0].sum()) for run in bins)  # type: ignore[index]
+    names = [each["name"] for each in made["probes"]["learners"]["prototypical"]]
+    assert names == ["rotation", "noise", "occlusion", "fewer examples", "fewer training tasks"]
+    assert made["metric"] == "accuracy"
+    bare = make(ours=outcome("learner", [0.8], metric="mse"))
+    assert "calibration" not in bare
+    assert "probes" not in bare
+    assert bare["learner"] == "ours"
+
+
+def test_the_best_is_marked_but_never_the_optimum() -> None:
+    scores = tables(
+        make(ours=outcome("learner", [0.8]), near=outcome("baseline", [0.9]), best=outcome("optimum", [1.0]))
+    )
+    assert scores[0]["best"] == [None, 1, 1, None]
+    assert scores[0]["roles"] == ["learner", "baseline", "optimum"]
+    assert tables(make(ours=outcome("learner", [0.8])))[0]["best"] == [None, None, None, None]

@@ -1,11 +1,13 @@
-"""Scores over tasks with intervals, paired comparison, and what is best possible."""
+"""Scores over tasks with intervals, paired comparison, failure probes, and what is best possible."""
 
 from quickstudy.evaluation.embedded import Kept
-from quickstudy.evaluation.evaluate import Scores, evaluate, summarize
+from quickstudy.evaluation.evaluate import Scores, evaluate, same_tasks, summarize
 from quickstudy.evaluation.intervals import Interval, interval
 from quickstudy.evaluation.metrics import HIGHER_IS_BETTER, calibration_error, task_metrics
 from quickstudy.evaluation.oracles import SinusoidOracle
 from quickstudy.evaluation.paired import Difference, compare
+from quickstudy.evaluation.probes import Probe, probe
+from quickstudy.evaluation.reliability import reliability
 from quickstudy.evaluation.scores_file import load_scores, save_scores
 
 __all__ = [
@@ -13,6 +15,7 @@ __all__ = [
     "Difference",
     "Interval",
     "Kept",
+    "Probe",
     "Scores",
     "SinusoidOracle",
     "calibration_error",
@@ -20,6 +23,9 @@ __all__ = [
     "evaluate",
     "interval",
     "load_scores",
+    "probe",
+    "reliability",
+    "same_tasks",
     "save_scores",
     "summarize",
     "task_metrics",

@@ -15,6 +15,7 @@ from quickstudy.recipes.questions import (
     QuestionShots,
 )
 from quickstudy.recipes.recipe import Contestant, Recipe, Training, option, recipe, recipes
+from quickstudy.recipes.report import report
 from quickstudy.recipes.run import run
 from quickstudy.recipes.sinusoid_maml import SinusoidMAML
 
@@ -38,5 +39,6 @@ __all__ = [
     "option",
     "recipe",
     "recipes",
+    "report",
     "run",
 ]

@@ -2,28 +2,37 @@
 
 import json
 import os
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from quickstudy import progress
-from quickstudy.evaluation import Kept, Scores, evaluate, load_scores, save_scores
 from quickstudy.files import write_text
 from quickstudy.learners import Learner
-from quickstudy.rebuild import load, save
+from quickstudy.recipes.fewer_tasks import probe_fewer_tasks
+from quickstudy.recipes.one_run import WEIGHTS, OneRun, with_weights
 from quickstudy.recipes.recipe import Contestant, Recipe
-from quickstudy.reporting import Outcome, card, curves, machine, task_picture, write_card, write_report
+from quickstudy.reporting import (
+    Episode,
+    Outcome,
+    card,
+    draw_episode,
+    entries,
+    machine,
+    run_folder,
+    write_card,
+    write_report,
+)
 from quickstudy.tasks import TaskSource
-from quickstudy.training import fit, make_fabric, read_log
+from quickstudy.training import make_fabric, read_log
 
-__all__ = ["run"]
+__all__ = ["drawn_tasks", "run"]
 
-_WEIGHTS = "learner.safetensors"
+_DRAWN = 2  # test tasks that a report shows
+_DRAWN_LEARNERS = 8
 
 
 def run(
@@ -35,6 +44,7 @@ def run(
     device: str = "auto",
     resume: bool = False,
     command: str = "",
+    probes: bool = False,
 ) -> dict[str, Any]:
     """Train and score a recipe's main contestant, or everyone, and write `result.json` and `report.html`.
 
@@ -50,6 +60,7 @@ def run(
         device: as for `fit`.
         resume: go on with what is in `folder`.
         command: the command line, for the card.
+        probes: also train the first-named learner anew on fewer tasks. (Probes that need no training are always made.)
 
     Returns:
         The card.
@@ -73,19 +84,18 @@ def run(
         resume,
         {"recipe": recipe.name, "settings": recipe.describe(), "seeds": list(seeds), "everyone": everyone},
     )
-    protocol = {name: source.protocol | {"tasks": recipe.test_tasks} for name, source in tests.items()}
+    tasks = {name: min(recipe.test_tasks, source.test.size or recipe.test_tasks) for name, source in tests.items()}
+    protocol = {name: source.protocol | {"tasks": tasks[name]} for name, source in tests.items()}
     outcomes: dict[str, Outcome] = {}
     learners: dict[str, Learner] = {}
     single = len(contestants) == 1 and len(seeds) == 1
     for name, contestant in contestants.items():
         for seed in seeds if random[name] else seeds[:1]:
-            place = folder
-            if not single:
-                place = folder / _slug(name) / f"seed{seed}" if len(contestants) > 1 else folder / f"seed{seed}"
+            place = run_folder(folder, name, seed, len(contestants), len(seeds))
             if contestant.like is not None:
-                trained = folder / _slug(contestant.like) / f"seed{seed}" / _WEIGHTS
-                contestant = replace(contestant, build=partial(_with_weights, contestant.build, trained))
-            one = _Run(recipe, name, contestant, seed, place, device)
+                trained = run_folder(folder, contestant.like, seed, len(contestants), len(seeds)) / WEIGHTS
+                contestant = replace(contestant, build=partial(with_weights, contestant.build, trained))
+            one = OneRun(recipe, name, contestant, seed, place, device)
             learner, scores, seconds = one.finish(tests)
             describe = contestant.training.describe() if contestant.training else None
             if contestant.like is not None:
@@ -106,89 +116,49 @@ def run(
             outcome.seconds.append(seconds)
             if (place / "log.jsonl").exists():
                 outcome.curves.append(read_log(place / "log.jsonl"))
-            learners.setdefault(name, learner)
+            if name not in learners:
+                learners[name] = learner
+                # A sweep asks one thing of many contestants; probing them all would take longer than its answer.
+                outcome.probes = one.probes(learner, tests) if recipe.axis is None else []
             if not single:
                 only = {name: Outcome(contestant.role, [scores], [seconds], describe, learner.normalization)}
                 write_card(_card(recipe, command, [seed], protocol, only, device), place / "result.json")
+    if probes:
+        probe_fewer_tasks(recipe, contestants, outcomes, tests, seeds[0], folder, device)
     result = _card(recipe, command, seeds, protocol, outcomes, device)
     if recipe.axis is not None:
         result["axis"], result["tests at"] = recipe.axis, recipe.tests_at()
     if len(outcomes) > 1:
-        result["verdict"] = recipe.answer(outcomes) or result["verdict"]
-    pictures = {}
+        answer = recipe.answer(outcomes)
+        if answer is not None:
+            result["verdict"] = result["answer"] = answer
     logs = {name: outcome.curves for name, outcome in outcomes.items() if outcome.curves}
-    if logs:
-        pictures["Learning curves"] = curves(logs)
-    pictures["One test task"] = task_picture(learners, next(iter(tests.values())).test.draw(0, 1, 0))
-    write_report(result, pictures, folder / "report.html")
+    write_report(result, folder / "report.html", logs=logs, episodes=drawn_tasks(learners, tests, result))
     write_card(result, folder / "result.json")
     return result
 
 
-@dataclass(frozen=True)
-class _Run:
-    """One contestant, one seed."""
+def drawn_tasks(
+    learners: Mapping[str, Learner], tests: Mapping[str, TaskSource], result: Mapping[str, Any]
+) -> list[Episode]:
+    """The first test tasks of the first protocol, and what the learners answer that were scored under it.
 
-    recipe: Recipe
-    name: str
-    contestant: Contestant
-    seed: int
-    folder: Path
-    device: str
-
-    def finish(self, tests: dict[str, Any]) -> tuple[Learner, dict[str, Scores], float]:
-        """Train and score, as far as that is not done; the learner, its scores and the seconds of training."""
-        weights, scored, timed = (self.folder / name for name in (_WEIGHTS, "scores.safetensors", "seconds.json"))
-        if scored.exists():
-            return load(weights), load_scores(scored), json.loads(timed.read_text())
-        progress.console.log(f"{self.recipe.name}: {self.name}, seed {self.seed}")
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
-            learner = self.contestant.build()
-        seconds = 0.0
-        training = self.contestant.training
-        if training is not None:
-            history = fit(
-                learner,
-                training.tasks,
-                seed=self.seed,
-                device=self.device,
-                folder=self.folder,
-                resume=True,
-                **training.arguments(),
-            )
-            seconds = history.seconds
-        learner = learner.to("cpu").eval()
-        save(learner, weights)
-        kept: Kept = []
-        scores = {
-            name: evaluate(
-                learner,
-                source.test,
-                tasks=self.recipe.test_tasks,
-                batch_size=self.contestant.batch_size,
-                device=self.device,
-                kept=kept,
-            )
-            for name, source in tests.items()
-            if self._takes(name, source, learner)
-        }
-        write_text(timed, json.dumps(seconds))
-        save_scores(scores, scored)
-        return learner, scores, seconds
-
-    def _takes(self, protocol: str, source: TaskSource, learner: Learner) -> bool:
-        """Whether the contestant is scored under a protocol: as it says, and as far as it has outputs."""
-        ways = getattr(learner.likelihood, "ways", None)
-        asked = self.contestant.protocols is None or protocol in self.contestant.protocols
-        return asked and (ways is None or source.test.ways is None or source.test.ways <= ways)
-
-
-def _with_weights(build: Callable[[], Learner], trained: Path) -> Learner:
-    """A learner with the weights that another has after training."""
-    learner = build()
-    learner.load_state_dict(load(trained).state_dict())
-    return learner
+    Args:
+        learners: by the names that they have in `result`.
+        tests: the protocols.
+        result: the card.
+    """
+    protocol, source = next(iter(tests.items()))
+    able = [
+        name for name, entry in entries(result).items() if any(m.startswith(f"{protocol}.") for m in entry["metrics"])
+    ]
+    drawn = {name: learners[name] for name in able[:_DRAWN_LEARNERS] if name in learners}
+    if not drawn:
+        return []
+    return [
+        draw_episode(drawn, source.test.draw(task, 1, 0), f"Test task {task} of {protocol}", f"task{task}")
+        for task in range(min(_DRAWN, source.test.size or _DRAWN))
+    ]
 
 
 def _check_likes(contestants: dict[str, Contestant]) -> None:
@@ -245,7 +215,3 @@ def _claim_folder(folder: Path, resume: bool, config: dict[str, Any]) -> None:
     if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(f"{folder} is not empty and holds no run; choose another --out")
     write_text(path, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

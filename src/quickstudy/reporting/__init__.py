@@ -1,20 +1,33 @@
 """Result cards, plots, and the HTML report."""
 
-from quickstudy.reporting.cards import Outcome, best_of, card, differences, read_card, verdict, write_card
+from quickstudy.reporting.cards import Outcome, best_of, card, differences, entries, read_card, verdict, write_card
+from quickstudy.reporting.comparison import SeveralRuns, compare_runs, complete
+from quickstudy.reporting.episodes import Episode, draw_episode
+from quickstudy.reporting.headline import Headline, headline
 from quickstudy.reporting.machine import machine
-from quickstudy.reporting.plots import curves, task_picture
-from quickstudy.reporting.report import tables, write_report
+from quickstudy.reporting.report import write_report
+from quickstudy.reporting.saved import SavedRun, open_run, run_folder
+from quickstudy.reporting.tables import tables
 
 __all__ = [
+    "Episode",
+    "Headline",
     "Outcome",
+    "SavedRun",
+    "SeveralRuns",
     "best_of",
     "card",
-    "curves",
+    "compare_runs",
+    "complete",
     "differences",
+    "draw_episode",
+    "entries",
+    "headline",
     "machine",
+    "open_run",
     "read_card",
+    "run_folder",
     "tables",
-    "task_picture",
     "verdict",
     "write_card",
     "write_report",

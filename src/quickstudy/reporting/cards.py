@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from quickstudy.evaluation import HIGHER_IS_BETTER, Difference, Interval, Scores, compare, summarize
+from quickstudy.evaluation import HIGHER_IS_BETTER, Difference, Interval, Probe, Scores, compare, reliability, summarize
 from quickstudy.files import write_text
 
 __all__ = ["Outcome", "best_of", "card", "differences", "entries", "read_card", "verdict", "write_card"]
@@ -23,6 +23,7 @@ class Outcome:
         training: how it was trained; None when it was not.
         normalization: the policy of its network.
         curves: for every run, lines of its log.
+        probes: how the learner of the first run does when the tasks of the first protocol get harder.
         series, at: in a sweep, the curve that it is a point of, and where on the axis.
     """
 
@@ -32,6 +33,7 @@ class Outcome:
     training: dict[str, Any] | None = None
     normalization: str = "none"
     curves: list[list[dict[str, Any]]] = field(default_factory=list)
+    probes: list[Probe] = field(default_factory=list)
     series: str | None = None
     at: float | None = None
 
@@ -62,9 +64,10 @@ def card(
     """Everything a reader needs to believe, or to repeat, a result.
 
     With one contestant its metrics stand at the top; with several, each has an entry under `learners`, and their
-    paired differences on the same tasks follow.
+    paired differences on the same tasks follow. Calibration and failure probes are those of the first protocol.
     """
-    first = next(iter(outcomes.values()))
+    main, first = next(iter(outcomes.items()))
+    compared = next(iter(first.scores[0]))
     result: dict[str, Any] = {
         "recipe": recipe,
         "claim": claim,
@@ -76,6 +79,7 @@ def card(
         "steps": (first.training or {}).get("steps", 0),
         "seconds": round(sum(sum(outcome.seconds) for outcome in outcomes.values()), 1),
         "machine": dict(where),
+        "metric": metric,
         "metrics": {name: value.to_json() for name, value in first.metrics().items()},
     }
     if len(outcomes) > 1:
@@ -95,16 +99,29 @@ def card(
             for protocol in first.scores[0]
             for a, b, d in differences(outcomes, protocol, metric)
         ]
-        result["verdict"] = verdict(outcomes, next(iter(first.scores[0])), metric)
+        result["verdict"] = verdict(outcomes, compared, metric)
     else:
-        result["normalization"], result["training"] = first.normalization, first.training
+        result["learner"], result["normalization"], result["training"] = main, first.normalization, first.training
+    scored = {name: outcome for name, outcome in outcomes.items() if compared in outcome.scores[0]}
+    curves = {name: reliability(outcome.runs(compared)) for name, outcome in scored.items()}
+    if any(curves.values()):
+        result["calibration"] = {"protocol": compared, "learners": {n: curve for n, curve in curves.items() if curve}}
+    probed = {name: [each.to_json() for each in outcome.probes] for name, outcome in outcomes.items() if outcome.probes}
+    if probed:
+        result["probes"] = {"protocol": compared, "metric": metric, "learners": probed}
     return result
 
 
 def entries(card: Mapping[str, Any]) -> dict[str, Any]:
     """What a card says of each learner, also when there is but one; `seconds` are those of a run, on average."""
     each = card.get("learners") or {
-        card["recipe"]: {"metrics": card["metrics"], "seconds": [card["seconds"] / len(card["seeds"])]}
+        card.get("learner", card["recipe"]): {
+            "role": "learner",
+            "normalization": card.get("normalization", "none"),
+            "training": card.get("training"),
+            "metrics": card["metrics"],
+            "seconds": [card["seconds"] / len(card["seeds"])],
+        }
     }
     return {name: {**entry, "seconds": sum(entry["seconds"]) / len(entry["seconds"])} for name, entry in each.items()}
 

@@ -1,137 +1,294 @@
-"""Pictures for reports: learning curves, and one task as its learner sees it."""
+"""Figures of reports: learning curves, paired differences, calibration, failure probes."""
 
-import base64
-import io
+import math
+import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
-from quickstudy.learners import Learner
-from quickstudy.tasks import TaskBatch
+from quickstudy.evaluation import HIGHER_IS_BETTER, Interval, Probe
+from quickstudy.reporting.svg import BAD, GOOD, INK, LINE, MUTED, PAPER, SERIES, Panel, panel
 
-__all__ = ["as_data_uri", "curves", "task_picture"]
+__all__ = ["MARKS", "calibration_panels", "curve_panels", "difference_panels", "mark", "probe_panels", "scaled"]
 
-_RIGHT, _WRONG, _SUPPORT = "#2a9d4a", "#d1352b", "#888888"
-_MOST_QUERIES = 10  # per class drawn
-
-
-def as_data_uri(figure: Figure) -> str:
-    """A figure as a PNG that an HTML page can hold."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120, bbox_inches="tight")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+MARKS = "os^DvPX*"
+"""Markers of learners; with its colour, and dashes for baselines, its marker tells a learner from the others."""
 
 
-def curves(logs: Mapping[str, Sequence[Sequence[dict[str, Any]]]]) -> Figure:
-    """Training and validation loss over steps; a line per learner, thin for every run.
+def mark(number: int) -> str:
+    """The marker of a learner; where colours begin anew, it is another one than the colour had before."""
+    return MARKS[(number + number // len(SERIES)) % len(MARKS)]
+
+
+Styles = Mapping[str, int]
+"""Learner → number, by which it is drawn."""
+
+Lines = Sequence[Mapping[str, Any]]
+_MOST_POINTS, _MOST_PANELS = 150, 12
+_MANY_TIMES = 20.0  # a range beyond this is drawn on a logarithmic scale
+
+
+def scaled(metric: str) -> tuple[float, str]:
+    """What a metric is multiplied by for people, and how it is then called."""
+    return {"accuracy": (100.0, "accuracy, %"), "mse": (1.0, "mean squared error")}.get(metric, (1.0, metric))
+
+
+def curve_panels(logs: Mapping[str, Sequence[Lines]], styles: Styles, baselines: frozenset[str]) -> list[Panel]:
+    """Training and validation loss over steps: every run thin, and their mean thick.
 
     Args:
         logs: by learner, the lines of every run's log.
+        styles: how each learner is drawn.
+        baselines: those whose lines are dashed.
     """
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for index, (name, runs) in enumerate(logs.items()):
-        for run, lines in enumerate(runs):
-            label = name if run == 0 else None
-            for axes, key in ((left, "loss"), (right, "validation")):
-                points = [(line["step"], line[key]) for line in lines if key in line]
-                if points:
-                    axes.plot(*zip(*points, strict=True), color=f"C{index}", lw=1, label=label)
-    for axes, title in ((left, "training loss"), (right, "validation loss")):
-        axes.set(title=title, xlabel="steps")
-        axes.grid(alpha=0.3)
-        if axes.lines:
-            axes.legend(fontsize=8)
-    return figure
+    panels = []
+    for key, title in (("loss", "Training loss"), ("validation", "Validation loss")):
+        runs = {name: [points for lines in each if len(points := _points(lines, key))] for name, each in logs.items()}
+        runs = {name: each for name, each in runs.items() if each}
+        if not runs:
+            continue
+
+        def draw(axes: Axes, runs: dict[str, list[np.ndarray]] = runs) -> None:
+            for name, each in runs.items():
+                number, dash = styles[name], "--" if name in baselines else "-"
+                colour = SERIES[number % len(SERIES)]
+                if len(each) > 1:
+                    for points in each:
+                        axes.plot(*points.T, color=colour, lw=0.8, alpha=0.45)
+                steps, mean = _mean(each)
+                axes.plot(
+                    steps,
+                    mean,
+                    color=colour,
+                    lw=2,
+                    ls=dash,
+                    marker=mark(number),
+                    ms=5,
+                    markevery=max(1, len(steps) // 5),
+                )
+            values = np.concatenate([points[:, 1] for each in runs.values() for points in each])
+            axes.set(xlabel="steps")
+            _scale(axes, values)
+
+        ends = ", ".join(f"{name} ends at {_mean(each)[1][-1]:.3g}" for name, each in runs.items())
+        panels.append(panel(f"curve-{key}", title, f"{title} over steps: {ends}.", draw))
+    return panels
 
 
-@torch.no_grad()
-def task_picture(learners: Mapping[str, Learner], batch: TaskBatch) -> Figure:
-    """The first task of `batch` and what the learners predict: images, a curve, or predicted against true values."""
-    task = batch[0]
+def difference_panels(differences: Sequence[Mapping[str, Any]]) -> list[Panel]:
+    """A forest plot per learner: how much it differs from each of the others on the same tasks, with 95% intervals.
 
-    def prediction(learner: Learner) -> Any:
-        phi = learner.eval().adapt(task.support, task.classes)
-        return learner.predict(phi, task.query.x, task.query.mask)
+    Where there would be more than twelve, only the first protocol is drawn; the table has all.
+    """
+    if len({(each["protocol"], each["first"]) for each in differences}) > _MOST_PANELS:
+        differences = [each for each in differences if each["protocol"] == differences[0]["protocol"]]
+    several_protocols = len({each["protocol"] for each in differences}) > 1
+    grouped: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for each in differences:
+        grouped.setdefault((each["protocol"], each["first"]), []).append(each)
+    # One range for all panels of a protocol, so that they can be compared by eye.
+    panels = []
+    for number, ((protocol, first), rows) in enumerate(grouped.items()):
+        same = [each for each in differences if each["protocol"] == protocol]
+        factor, unit = scaled(rows[0]["metric"])
+        unit = "accuracy, percentage points" if rows[0]["metric"] == "accuracy" else unit
+        ends = [0.0] + [factor * (d["mean"] + sign * (d["ci95"] or 0)) for d in same for sign in (-1, 1)]
+        room = 0.08 * (max(ends) - min(ends) or 1.0)
+        better = "right" if HIGHER_IS_BETTER[rows[0]["metric"]] else "left"
 
-    if task.classes is None:
-        return _regression(task, {name: prediction(learner).mean[0] for name, learner in learners.items()})
-    if isinstance(task.query.x, torch.Tensor) and task.query.x.ndim == 5:  # images: the first learner's reading
-        name, learner = next(iter(learners.items()))
-        return _images(task, name, prediction(learner).probs[0])
-    return _confidence(task, {name: prediction(learner).probs[0] for name, learner in learners.items()})
+        def draw(
+            axes: Axes,
+            rows: list[Mapping[str, Any]] = rows,
+            limits: tuple[float, float] = (min(ends) - room, max(ends) + room),
+            factor: float = factor,
+            unit: str = unit,
+        ) -> None:
+            axes.axvline(0, color=INK, lw=1)
+            for place, each in enumerate(rows):
+                _difference(axes, len(rows) - 1 - place, each, factor, limits)
+            labels = [textwrap.fill(each["second"], 18) for each in rows]
+            axes.set_yticks(range(len(rows) - 1, -1, -1), labels)
+            axes.set(xlabel=unit, ylim=(-0.6, len(rows) - 0.2), xlim=limits)
+            axes.tick_params(axis="y", length=0)
+            axes.grid(visible=False, axis="y")
+            axes.spines["left"].set_visible(False)
 
-
-def _images(task: TaskBatch, name: str, probs: torch.Tensor) -> Figure:
-    """A row per class: its support, then queries framed green or red with the prediction's confidence."""
-    ways = [int(way) for way in task.classes[0].nonzero()[:, 0]]
-    shots = max(int((task.support.mask[0] & (task.support.y[0] == way)).sum()) for way in ways)
-    columns = min(shots, 5) + _MOST_QUERIES
-    figure = Figure(figsize=(0.8 * columns, 0.95 * len(ways)), layout="constrained")
-    figure.suptitle(f"one test task: support (grey), queries as {name} reads them", fontsize=9)
-    grid = figure.subplots(len(ways), columns, squeeze=False)
-    for axes in grid.flat:
-        axes.set_axis_off()
-    for row, way in zip(grid, ways, strict=True):
-        support = (task.support.mask[0] & (task.support.y[0] == way)).nonzero()[:, 0][:5]
-        for axes, index in zip(row, support, strict=False):
-            _picture(axes, task.support.x[0, index], _SUPPORT, f"class {way + 1}")
-        query = (task.query.mask[0] & (task.query.y[0] == way)).nonzero()[:, 0][:_MOST_QUERIES]
-        for axes, index in zip(row[min(shots, 5) :], query, strict=False):
-            chosen = int(probs[index].argmax())
-            colour = _RIGHT if chosen == way else _WRONG
-            _picture(axes, task.query.x[0, index], colour, f"{chosen + 1}: {100 * float(probs[index, chosen]):.0f}%")
-    return figure
-
-
-def _picture(axes: Axes, image: torch.Tensor, colour: str, text: str) -> None:
-    pixels = image.movedim(0, -1).cpu().numpy()
-    axes.imshow(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels, cmap="gray", vmin=0, vmax=1)
-    axes.set_axis_on()
-    axes.set(xticks=[], yticks=[])
-    axes.set_title(text, fontsize=7, color=colour, pad=2)
-    for spine in axes.spines.values():
-        spine.set(color=colour, linewidth=2.5)
-
-
-def _regression(task: TaskBatch, means: Mapping[str, torch.Tensor]) -> Figure:
-    x, y = task.query.x[0].cpu().numpy(), task.query.y[0].cpu().numpy()
-    real = task.query.mask[0].cpu().numpy()
-    figure = Figure(figsize=(7, 3.6), layout="constrained")
-    axes = figure.subplots()
-    if x.reshape(len(x), -1).shape[1] == 1:
-        order = np.argsort(x.reshape(-1))
-        flat = x.reshape(-1)[order]
-        axes.plot(flat, y.reshape(len(x), -1)[order, 0], color="black", lw=3, alpha=0.25, label="truth")
-        for index, (name, mean) in enumerate(means.items()):
-            axes.plot(flat, mean.cpu().numpy().reshape(len(x), -1)[order, 0], color=f"C{index}", label=name)
-        shown = task.support.mask[0]
-        axes.plot(task.support.x[0][shown].cpu().reshape(-1), task.support.y[0][shown].cpu(), "k^", label="support")
-        axes.set(title="one test task", xlabel="x", ylabel="y")
-    else:
-        for index, (name, mean) in enumerate(means.items()):
-            axes.plot(y[real].reshape(-1), mean.cpu().numpy()[real].reshape(-1), ".", color=f"C{index}", label=name)
-        axes.axline((float(y[real].mean()),) * 2, slope=1, color="grey", lw=1)
-        axes.set(title="one test task", xlabel="true", ylabel="predicted")
-    axes.legend(fontsize=8)
-    return figure
+        words = "; ".join(f"{each['second']}: {each['words']}" for each in rows)
+        panels.append(
+            panel(
+                f"difference-{number}",
+                f"{first} minus …" + (f" ({protocol})" if several_protocols else ""),
+                f"Paired differences of {first}: {words}.",
+                draw,
+                70 + 38 * len(rows),
+                f"{better} of zero: {first} is better",
+            )
+        )
+    return panels
 
 
-def _confidence(task: TaskBatch, probs: Mapping[str, torch.Tensor]) -> Figure:
-    """The probability that each learner gives to the true class of every query."""
-    real = task.query.mask[0]
-    labels = task.query.y[0][real]
-    figure = Figure(figsize=(7, 3.2), layout="constrained")
-    axes = figure.subplots()
-    for index, (name, p) in enumerate(probs.items()):
-        values = p[real].gather(1, labels[:, None])[:, 0].cpu().sort(descending=True).values
-        axes.step(np.arange(len(values)), values, where="mid", color=f"C{index}", label=name)
-    axes.set(
-        title="one test task", xlabel="queries, most certain first", ylabel="probability of the true class", ylim=(0, 1)
+def _difference(axes: Axes, place: int, each: Mapping[str, Any], factor: float, limits: tuple[float, float]) -> None:
+    mean, half = factor * each["mean"], factor * (each["ci95"] or 0.0)
+    verdict = each["words"].split(" (")[0]
+    colour, marker, face = {
+        "better": (GOOD, "o", GOOD),
+        "worse": (BAD, "X", BAD),
+    }.get(verdict, (MUTED, "D", PAPER))
+    axes.errorbar(mean, place, xerr=half, color=colour, lw=2, capsize=4, marker=marker, ms=8, mfc=face, mew=1.5)
+    digits = 1 if factor == 100 else 3
+    # Near an edge the words would run out of the picture.
+    middle, span = (limits[0] + limits[1]) / 2, limits[1] - limits[0]
+    side = "center" if abs(mean - middle) < 0.25 * span else ("right" if mean > middle else "left")
+    at = min(max(mean + half, mean), limits[1]) if side == "right" else max(mean - half, limits[0])
+    axes.annotate(
+        f"{mean:+.{digits}f} ± {half:.{digits}f}".replace("-", "−"),
+        (mean if side == "center" else at, place),
+        (0, 8),
+        textcoords="offset points",
+        ha=side,
+        fontsize=10,
+        bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.5},  # the line at zero must not cross the numbers
     )
-    axes.legend(fontsize=8)
-    return figure
+
+
+def calibration_panels(
+    calibration: Mapping[str, Sequence[Mapping[str, Any]]], errors: Mapping[str, str], styles: Styles
+) -> list[Panel]:
+    """A reliability diagram per learner; the area of a point is its share of the predictions.
+
+    Args:
+        calibration: by learner, what `reliability` returned.
+        errors: by learner, the calibration error as people read it.
+        styles: how each learner is drawn.
+    """
+    panels = []
+    for number, (name, bins) in enumerate(list(calibration.items())[:_MOST_PANELS]):
+        confidence = np.array([each["confidence"] for each in bins])
+        right = np.array([each["right"] for each in bins])
+        count = np.array([each["count"] for each in bins], dtype=float)
+        share = count / count.sum()
+        colour = SERIES[styles[name] % len(SERIES)]
+
+        def draw(
+            axes: Axes,
+            confidence: np.ndarray = confidence,
+            right: np.ndarray = right,
+            share: np.ndarray = share,
+            colour: str = colour,
+        ) -> None:
+            axes.plot([0, 1], [0, 1], color=MUTED, lw=1, ls=":")
+            axes.vlines(confidence, confidence, right, color=colour, lw=1.2, alpha=0.6)
+            axes.plot(confidence, right, color=colour, lw=1, alpha=0.6)
+            axes.scatter(confidence, right, s=14 + 300 * share, color=colour, alpha=0.9, linewidths=0, zorder=3)
+            axes.set(xlim=(0, 1.04), ylim=(0, 1.04), xlabel="confidence", ylabel="share that is right")
+            axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25%", "50%", "75%", "100%"])
+            axes.set_yticks([0, 0.5, 1], ["0", "50%", "100%"])
+
+        gap = float(((confidence - right) * share).sum())
+        lean = "is more confident than right" if gap > 0.02 else "is less confident than right" if gap < -0.02 else ""
+        alt = f"Reliability of {name}, calibration error {errors.get(name, 'unknown')}" + (
+            f"; it {lean}" if lean else ""
+        )
+        caption = f"ECE {errors[name]}" + (f"; on average it {lean}" if lean else "") if name in errors else lean
+        panels.append(panel(f"calibration-{number}", name, alt + ".", draw, 220, caption))
+    return panels
+
+
+def probe_panels(
+    probes: Mapping[str, Sequence[Probe]], metric: str, styles: Styles, baselines: frozenset[str]
+) -> list[Panel]:
+    """A panel per way of making tasks harder: the metric of every learner, from tasks as they are to the hardest."""
+    grouped: dict[tuple[str, str], dict[str, Probe]] = {}
+    for name, each in probes.items():
+        for probe in each:
+            grouped.setdefault((probe.name, probe.unit), {})[name] = probe
+    factor, label = scaled(metric)
+    panels = []
+    for (title, unit), by_learner in grouped.items():
+        levels = next(iter(by_learner.values())).levels
+        # Shares that are halved again and again stand at equal distances.
+        even = levels[0] > levels[-1]
+
+        def draw(
+            axes: Axes,
+            by_learner: dict[str, Probe] = by_learner,
+            levels: tuple[float, ...] = levels,
+            unit: str = unit,
+            even: bool = even,
+        ) -> None:
+            values: list[float] = []
+            for name, probe in by_learner.items():
+                number = styles[name]
+                mean = np.array([factor * value.mean for value in probe.values])
+                half = np.array([factor * (0 if math.isnan(value.ci95) else value.ci95) for value in probe.values])
+                axes.errorbar(
+                    range(len(levels)) if even else levels,
+                    mean,
+                    yerr=half,
+                    color=SERIES[number % len(SERIES)],
+                    ls="--" if name in baselines else "-",
+                    marker=mark(number),
+                    ms=5,
+                    lw=1.6,
+                    elinewidth=0.9,
+                )
+                values.extend(mean)
+            axes.set(xlabel=unit, ylabel=label)
+            if even:
+                axes.set_xticks(range(len(levels)), [_share(level) for level in levels])
+            else:
+                crowded = len(levels) > 4
+                shown = [level for i, level in enumerate(levels) if not (crowded and i == 1)]
+                axes.set_xticks(shown, [f"{level:g}" for level in shown])
+            if metric == "accuracy":
+                axes.set_ylim(0, max(100.0 if max(values) > 60 else 1.25 * max(values), 1.0))
+            else:
+                _scale(axes, np.array(values))
+
+        words = "; ".join(
+            f"{name} from {_said(metric, probe.values[0])} to {_said(metric, probe.values[-1])}"
+            for name, probe in by_learner.items()
+        )
+        slug = re.sub(r"[^a-z]+", "-", f"{title} {unit}".lower())
+        changed = next(iter(by_learner.values())).changes
+        heading = f"{title} of the queries" if changed == "queries" else title
+        panels.append(panel(f"probe-{slug}", heading.capitalize(), f"{heading}: {words}.", draw, 220))
+    return panels
+
+
+def _said(metric: str, value: Interval) -> str:
+    return f"{100 * value.mean:.1f}%" if metric == "accuracy" else f"{value.mean:.3g}"
+
+
+def _share(level: float) -> str:
+    return "all" if level == 1 else f"1/{round(1 / level)}"
+
+
+def _points(lines: Lines, key: str) -> np.ndarray:
+    """`[point, 2]`, steps and values; of many, the means of as many in a row as leave no more than 150 or so."""
+    points = np.array([(line["step"], line[key]) for line in lines if math.isfinite(line.get(key, math.nan))])
+    together = -(-len(points) // _MOST_POINTS)
+    if together < 2:
+        return points
+    return np.array([points[i : i + together].mean(0) for i in range(0, len(points), together)])
+
+
+def _mean(runs: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The mean over runs at the steps that all of them have (early stopping may end some before others)."""
+    steps = sorted(set.intersection(*(set(points[:, 0]) for points in runs)))
+    values = [[dict(points)[step] for step in steps] for points in runs]
+    return np.array(steps), np.mean(values, 0)
+
+
+def _scale(axes: Axes, values: np.ndarray) -> None:
+    positive = values[values > 0]
+    if len(positive) == len(values) and values.max() > _MANY_TIMES * values.min():
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_formatter(lambda *_: "")
+    axes.grid(color=LINE)

@@ -12,7 +12,7 @@ from typing import Any
 
 from quickstudy.files import write_text
 from quickstudy.reporting.cards import entries, read_card
-from quickstudy.reporting.report import metric_cell
+from quickstudy.reporting.tables import metric_cell
 
 __all__ = ["fill", "main", "markdown"]
 

@@ -145,6 +145,21 @@ class Episodes(Split):
         moved.examples = self.examples.to(device)
         return moved
 
+    def with_classes(self, count: int) -> "Episodes":
+        """Episodes of the same form from `count` of the classes, the same ones every time.
+
+        Raises:
+            ValueError: fewer classes than an episode has ways, or more than there are.
+        """
+        ways = bounds(self.shape.ways)[1]
+        if not ways <= count <= len(self.names):
+            raise ValueError(f"count must be between {ways} (ways) and {len(self.names)} (classes), got {count}")
+        rows = np.sort(np.argsort(draws.uniforms(0, "with classes", 0, 1, len(self.names))[0])[:count])
+        fewer = copy.copy(self)
+        fewer.table, fewer.names = self.table[rows], tuple(self.names[row] for row in rows)
+        fewer._sizes, fewer._groups = self._sizes[rows], None if self._groups is None else self._groups[rows]
+        return fewer
+
     def plan(self, first: int, count: int, seed: int) -> Plan:
         """Which examples the tasks `first` … `first + count − 1` are made of."""
         (ways_low, ways), (shots_low, shots_high) = bounds(self.shape.ways), bounds(self.shape.shots)

@@ -1,0 +1,101 @@
+"""Fewer tasks to learn from: the same training with a quarter and a sixteenth of its classes, or of its tasks.
+
+How much a method gains from more tasks is what learning across tasks is about, and what it does with few of them is
+what people with few related problems must know.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch.utils._pytree import tree_map
+
+from quickstudy.evaluation import Probe, interval
+from quickstudy.recipes.one_run import OneRun
+from quickstudy.recipes.recipe import Contestant, Recipe
+from quickstudy.reporting import Outcome
+from quickstudy.tasks import Episodes, Split, TaskBatch, TaskSource
+
+__all__ = ["SHARES", "FewTasks", "probe_fewer_tasks", "with_fewer_tasks"]
+
+SHARES = (1.0, 1 / 4, 1 / 16)
+ENDLESS = 256
+"""Of a stream without an end there is no quarter: it counts as this many tasks."""
+
+
+class FewTasks(Split):
+    """The first tasks of a stream, again and again.
+
+    Args:
+        split: the stream.
+        limit: how many different tasks there are.
+
+    Raises:
+        ValueError: there is not even one.
+    """
+
+    def __init__(self, split: Split, limit: int) -> None:
+        if limit < 1:
+            raise ValueError(f"limit must be at least 1, got {limit}")
+        self.split, self.limit = split, limit
+        self.name, self.kind, self.ways, self.size = split.name, split.kind, split.ways, limit
+        self._drawn: tuple[int, TaskBatch] | None = None  # the seed, and what it gave, which is always the same
+
+    def to(self, device: object) -> "FewTasks":
+        """The same tasks on `device`."""
+        return FewTasks(self.split.to(device), self.limit)
+
+    def draw(self, first: int, count: int, seed: int) -> TaskBatch:
+        """The draws `first` … `first + count − 1`: draw n is the task n modulo the limit."""
+        # Tasks of one call are padded alike, those of two calls may not be: draw them all at once and choose.
+        if self._drawn is None or self._drawn[0] != seed:
+            self._drawn = seed, self.split.draw(0, self.limit, seed)
+        chosen = torch.arange(first, first + count) % self.limit
+        return tree_map(lambda leaf: leaf[chosen.to(leaf.device)], self._drawn[1])
+
+
+def with_fewer_tasks(contestant: Contestant, share: float) -> Contestant:
+    """The same contestant, trained for as many steps on a share of the training classes, or of the training tasks.
+
+    Episodes are made of fewer classes, but of as many as an episode has ways at least; of a finite collection the first
+    tasks are kept, and of a stream without an end the first `share` · 256.
+
+    Raises:
+        ValueError: it is not trained, or the share is not above 0 and at most 1.
+    """
+    if contestant.training is None:
+        raise ValueError("this contestant learns nothing across tasks; there are no training tasks to take from it")
+    if not 0 < share <= 1:
+        raise ValueError(f"share must be above 0 and at most 1, got {share}")
+    tasks = contestant.training.tasks
+    fewer: Split
+    if isinstance(tasks, Episodes):
+        fewer = tasks.with_classes(max(tasks.ways or 1, round(share * len(tasks.names))))
+    else:
+        fewer = FewTasks(tasks, max(1, round(share * (tasks.size or ENDLESS))))
+    return replace(contestant, training=replace(contestant.training, tasks=fewer))
+
+
+def probe_fewer_tasks(
+    recipe: Recipe,
+    contestants: dict[str, Contestant],
+    outcomes: dict[str, Outcome],
+    tests: dict[str, TaskSource],
+    seed: int,
+    folder: Path,
+    device: str,
+) -> None:
+    """Train the first-named learner that is trained on fewer tasks, and add what comes of it to its probes."""
+    name = next((name for name, each in contestants.items() if each.training and each.role == "learner"), None)
+    if name is None:
+        raise ValueError("no learner of this recipe is trained across tasks; leave out --probes")
+    protocol = next(iter(outcomes[name].scores[0]))
+    values = [outcomes[name].scores[0][protocol]]
+    for share in SHARES[1:]:
+        place = folder / "fewer-tasks" / f"{share:g}"
+        one = OneRun(recipe, name, with_fewer_tasks(contestants[name], share), seed, place, device)
+        values.append(one.finish({protocol: tests[protocol]})[1][protocol])
+    means = tuple(interval(scores.values[recipe.metric]) for scores in values)
+    kind = "classes" if isinstance(contestants[name].training.tasks, Episodes) else "tasks"  # type: ignore[union-attr]
+    fewer = Probe("fewer training tasks", f"share of the training {kind}", SHARES, "training tasks", means)
+    outcomes[name].probes.append(fewer)

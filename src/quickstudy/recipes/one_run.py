@@ -1,0 +1,121 @@
+"""One contestant of a recipe, trained with one seed, scored and probed; what is done already is read from disk."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from quickstudy import progress
+from quickstudy.evaluation import Kept, Probe, Scores, evaluate, load_scores, probe, save_scores
+from quickstudy.files import write_text
+from quickstudy.learners import Learner
+from quickstudy.rebuild import load, save
+from quickstudy.recipes.recipe import Contestant, Recipe
+from quickstudy.tasks import TaskSource
+from quickstudy.training import fit
+
+__all__ = ["WEIGHTS", "OneRun", "with_weights"]
+
+WEIGHTS = "learner.safetensors"
+_PROBED = 100  # test tasks that failure probes are made on
+
+
+@dataclass(frozen=True)
+class OneRun:
+    """One contestant, one seed.
+
+    Attributes:
+        recipe: of which it is a part.
+        name: the contestant's.
+        contestant: what is built, trained and scored.
+        seed: of training.
+        folder: where everything about it is written.
+        device: as for `fit`.
+    """
+
+    recipe: Recipe
+    name: str
+    contestant: Contestant
+    seed: int
+    folder: Path
+    device: str
+
+    def finish(self, tests: dict[str, Any]) -> tuple[Learner, dict[str, Scores], float]:
+        """Train and score, as far as that is not done; the learner, its scores and the seconds of training."""
+        weights, scored, timed = (self.folder / name for name in (WEIGHTS, "scores.safetensors", "seconds.json"))
+        if scored.exists():
+            return load(weights), load_scores(scored), json.loads(timed.read_text())
+        progress.console.log(f"{self.recipe.name}: {self.name}, seed {self.seed}")
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            learner = self.contestant.build()
+        seconds = 0.0
+        training = self.contestant.training
+        if training is not None:
+            history = fit(
+                learner,
+                training.tasks,
+                seed=self.seed,
+                device=self.device,
+                folder=self.folder,
+                resume=True,
+                **training.arguments(),
+            )
+            seconds = history.seconds
+        learner = learner.to("cpu").eval()
+        save(learner, weights)
+        kept: Kept = []
+        scores = {
+            name: evaluate(
+                learner,
+                source.test,
+                tasks=self.recipe.test_tasks,
+                batch_size=self.contestant.batch_size,
+                device=self.device,
+                kept=kept,
+            )
+            for name, source in tests.items()
+            if self._takes(name, source, learner)
+        }
+        write_text(timed, json.dumps(seconds))
+        save_scores(scores, scored)
+        return learner, scores, seconds
+
+    def _takes(self, protocol: str, source: TaskSource, learner: Learner) -> bool:
+        """Whether the contestant is scored under a protocol: as it says, and as far as it has outputs."""
+        ways = getattr(learner.likelihood, "ways", None)
+        asked = self.contestant.protocols is None or protocol in self.contestant.protocols
+        return asked and (ways is None or source.test.ways is None or source.test.ways <= ways)
+
+    def probes(self, learner: Learner, tests: dict[str, TaskSource]) -> list[Probe]:
+        """How it does when the tasks of the first protocol get harder, as far as that is not known yet.
+
+        Who trains on every support anew would take longer for this than for all else, and the optimum is none when its
+        assumptions do not hold.
+        """
+        path = self.folder / "probes.json"
+        protocol, source = next(iter(tests.items()))
+        if learner.optimizes or self.contestant.role == "optimum" or not self._takes(protocol, source, learner):
+            return []
+        if not path.exists():
+            progress.console.log(f"{self.recipe.name}: {self.name}, failure probes")
+            found = probe(
+                learner,
+                source.test,
+                self.recipe.metric,
+                tasks=min(_PROBED, self.recipe.test_tasks),
+                batch_size=self.contestant.batch_size,
+                device=self.device,
+            )
+            write_text(path, json.dumps([each.to_json() for each in found], indent=1) + "\n")
+        return [Probe.from_json(each) for each in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def with_weights(build: Callable[[], Learner], trained: Path) -> Learner:
+    """A learner with the weights that another has after training."""
+    learner = build()
+    learner.load_state_dict(load(trained).state_dict())
+    return learner
