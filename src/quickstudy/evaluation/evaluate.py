@@ -102,7 +102,10 @@ def evaluate(
                 batch = to_module(split.draw(first, min(batch_size, tasks - first), seed), learner, fabric)
                 query = batch.query.inert()
                 learner.likelihood.check(query.y)
-                prediction = learner.predict(learner.adapt(batch.support, batch.classes), query.x, query.mask)
+                phi = learner.adapt(batch.support, batch.classes)
+                # Not `predict`: what is not finite is named below, by its number in the stream.
+                raw = learner.outputs(phi, query.x, query.mask)
+                prediction = learner.likelihood.distribution(raw, phi.get("classes"))
                 for name, value in task_metrics(prediction, query.y, query.mask).items():
                     _check_finite(name, value, first, seed)
                     values.setdefault(name, []).append(value.cpu())

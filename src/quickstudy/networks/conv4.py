@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from quickstudy.networks.network import Network, channels_last, expect_images
+from quickstudy.arguments import check_whole
+from quickstudy.networks.network import Network, channels_last, expect_images, expect_precision
 from quickstudy.networks.normalization import Normalization, Policy, Statistics
 from quickstudy.rebuild import register
 
@@ -26,11 +27,14 @@ class Conv4(Network):
         normalization: policy of the normalization layers.
 
     Raises:
-        ValueError: the images are smaller than 16 pixels, so that nothing would be left of them.
+        ValueError: no channel or filter, or images of fewer than 16 pixels, so that nothing would be left of them.
     """
 
     def __init__(self, channels: int = 1, size: int = 28, filters: int = 64, normalization: Policy = "support") -> None:
         super().__init__()
+        check_whole(channels=channels, size=size, filters=filters)
+        if min(channels, filters) < 1:
+            raise ValueError(f"channels and filters must be positive, got {channels} and {filters}")
         if size < 16:
             raise ValueError(f"size must be at least 16 pixels (it is halved four times), got {size}")
         self.channels, self.size, self.filters, self.normalization = channels, size, filters, normalization
@@ -50,6 +54,7 @@ class Conv4(Network):
         expect_images(x, self.channels, "Conv4")
         if x.shape[-2:] != (self.size, self.size):
             raise ValueError(f"Conv4 was built for {self.size}×{self.size} images, got {tuple(x.shape[-2:])}")
+        expect_precision(x, self)
         tasks_and_n, kept = x.shape[:2], {}
         hidden = channels_last(x)
         for block, (convolution, normalization) in enumerate(zip(self.convolutions, self.normalizations, strict=True)):

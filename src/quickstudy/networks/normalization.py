@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from quickstudy.arguments import check_real, check_whole
 from quickstudy.networks.vectorised import in_vmap
 
 __all__ = ["POLICIES", "Moments", "Normalization", "Policy", "Statistics"]
@@ -48,7 +49,7 @@ class Normalization(nn.Module):
         epsilon: added to the variance.
 
     Raises:
-        ValueError: an unknown policy, or channels that cannot be divided into groups.
+        ValueError: an unknown policy, a number out of range, or channels that cannot be divided into groups.
     """
 
     running_mean: Tensor
@@ -58,6 +59,13 @@ class Normalization(nn.Module):
         self, channels: int, policy: Policy, *, groups: int = 8, momentum: float = 0.1, epsilon: float = 1e-5
     ) -> None:
         super().__init__()
+        check_whole(channels=channels, groups=groups)
+        check_real(momentum=momentum, epsilon=epsilon)
+        if min(channels, groups) < 1 or not 0 <= momentum <= 1 or not epsilon > 0:
+            raise ValueError(
+                "channels, groups and epsilon must be positive and momentum lie in [0, 1], "
+                f"got {channels}, {groups}, {epsilon} and {momentum}"
+            )
         if policy not in POLICIES:
             raise ValueError(f"normalization must be one of {', '.join(POLICIES)}, got {policy!r}")
         if policy == "group" and channels % groups:

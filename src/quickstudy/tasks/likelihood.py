@@ -6,7 +6,7 @@ whatever else are trained, adapted and scored by the same lines.
 
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias, get_args
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch import distributions as D
 
+from quickstudy.arguments import check_real, check_whole
 from quickstudy.rebuild import register
 from quickstudy.tasks.batch import Examples, Tree
 from quickstudy.tasks.source import Kind
@@ -21,6 +22,10 @@ from quickstudy.tasks.source import Kind
 __all__ = ["Bernoulli", "Categorical", "Gaussian", "Likelihood", "Reduction", "likelihood_for", "reduced"]
 
 Reduction: TypeAlias = Literal["mean", "sum"]
+
+# Where nothing says how many classes there are, a label is taken for a class number. A larger one is an identifier or a
+# mistake, and a vector of that length for every example would fill the memory.
+_MOST_WAYS = 2**16
 
 
 def reduced(
@@ -108,8 +113,10 @@ class Categorical(Likelihood):
     kind = "classification"
 
     def __init__(self, ways: int | None = None) -> None:
-        if ways is not None and ways < 1:
-            raise ValueError(f"ways must be at least 1, got {ways}")
+        if ways is not None:
+            check_whole(ways=ways)
+            if ways < 1:
+                raise ValueError(f"ways must be at least 1, got {ways}")
         self.ways = ways
 
     @property
@@ -148,6 +155,13 @@ class Categorical(Likelihood):
                     f"classes must be given, since task {task} has no support: there is no label to tell them by"
                 )
             labels = torch.where(support.mask, support.y, -1)
+            wrong = support.mask & ((labels < 0) | (labels >= _MOST_WAYS))
+            if wrong.any():
+                task, index = wrong.nonzero()[0].tolist()
+                raise ValueError(
+                    f"support.y is {int(labels[task, index])} for example {index} of task {task}; "
+                    f"number the classes from 0 (up to {_MOST_WAYS}, unless classes are given)"
+                )
             ways = int(labels.max()) + 1 if self.ways is None else max(int(labels.max()) + 1, self.ways)
             classes = seen_classes(support, ways)
         if self.ways is None or classes.shape[1] == self.ways:
@@ -174,10 +188,14 @@ class Gaussian(Likelihood):
     kind = "regression"
 
     def __init__(self, targets: int | None = None, variance: float | None = 0.5) -> None:
-        if targets is not None and targets < 1:
-            raise ValueError(f"targets must be None or at least 1, got {targets}")
-        if variance is not None and not 0 < variance < math.inf:
-            raise ValueError(f"variance must be positive and finite, or None to predict it, got {variance}")
+        if targets is not None:
+            check_whole(targets=targets)
+            if targets < 1:
+                raise ValueError(f"targets must be None or at least 1, got {targets}")
+        if variance is not None:
+            check_real(variance=variance)
+            if not variance > 0:
+                raise ValueError(f"variance must be positive, or None to predict it, got {variance}")
         self.targets, self.variance = targets, variance
 
     @property
@@ -250,7 +268,13 @@ def _form(tree: Tree) -> str:
 
 
 def likelihood_for(kind: Kind, ways: int | None = None) -> Likelihood:
-    """The usual likelihood of a kind of task: Categorical with `ways` outputs, Bernoulli, or Gaussian."""
+    """The usual likelihood of a kind of task: Categorical with `ways` outputs, Bernoulli, or Gaussian.
+
+    Raises:
+        ValueError: an unknown kind.
+    """
+    if kind not in get_args(Kind):
+        raise ValueError(f"kind must be one of {', '.join(get_args(Kind))}, got {kind!r}")
     if kind == "classification":
         return Categorical(ways)
     return Bernoulli() if kind == "binary" else Gaussian()

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from quickstudy.arguments import check_real
 from quickstudy.learners.learner import Learner
 from quickstudy.learners.metric.similarity import squared_distance
 from quickstudy.learners.phi import Phi
@@ -45,6 +46,7 @@ class SiameseNetwork(Learner):
 
     def __init__(self, network: nn.Module, margin: float = 1.0, reduction: Reduction = "mean") -> None:
         super().__init__(Categorical(), reduction)
+        check_real(margin=margin)
         if not margin > 0:
             raise ValueError(f"margin must be positive, got {margin}")
         self.network, self.margin = as_network(network), margin

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from quickstudy.arguments import check_whole
 from quickstudy.learners.optimization.maml import MAML
 from quickstudy.learners.over_tasks import over_tasks
 from quickstudy.learners.weights import Weights
@@ -64,8 +65,10 @@ class Reptile(MAML):
             tasks_at_once=tasks_at_once,
             reduction=reduction,
         )
-        if inner_batch is not None and inner_batch < 1:
-            raise ValueError(f"inner_batch must be None or at least 1, got {inner_batch}")
+        if inner_batch is not None:
+            check_whole(inner_batch=inner_batch)
+            if inner_batch < 1:
+                raise ValueError(f"inner_batch must be None or at least 1, got {inner_batch}")
         self.inner_batch = inner_batch
 
     @classmethod
