@@ -8,7 +8,7 @@ import math
 from numbers import Integral, Real
 from typing import Any
 
-__all__ = ["check_flag", "check_real", "check_whole"]
+__all__ = ["check_flag", "check_real", "check_seed", "check_whole"]
 
 # The kernels of torch count in 32 bits: what is larger is a mistake, and would be an error about memory later.
 _MOST = 2**31 - 1
@@ -26,6 +26,19 @@ def check_whole(**values: Any) -> None:
             raise TypeError(f"{name} must be a whole number, got {value!r}")
         if abs(int(value)) > _MOST:
             raise ValueError(f"{name} must be a whole number below 2³¹, got {value}")
+
+
+def check_seed(seed: Any) -> None:
+    """Refuse what is no seed; one may have any size.
+
+    Raises:
+        TypeError: it is no whole number.
+        ValueError: it is negative.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, Integral):
+        raise TypeError(f"seed must be a whole number, got {seed!r}")
+    if seed < 0:
+        raise ValueError(f"seed must not be negative, got {seed}")
 
 
 def check_real(**values: Any) -> None:

@@ -11,10 +11,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from quickstudy import progress
+from quickstudy.arguments import check_whole
 from quickstudy.evaluation.intervals import Interval, Values, interval
 from quickstudy.evaluation.metrics import calibration_bins, calibration_error, class_probabilities, task_metrics
 from quickstudy.learners import Learner
 from quickstudy.tasks.source import Split
+from quickstudy.training.errors import naming_draws
 from quickstudy.training.fabric import make_fabric, to_module
 
 __all__ = ["Scores", "evaluate", "summarize"]
@@ -86,8 +88,14 @@ def evaluate(
         device, precision: as for `fit`.
 
     Raises:
-        ValueError: a number below one, or a prediction that is not finite.
+        TypeError: an argument of another type.
+        ValueError: a number out of range, a malformed batch, or a prediction that is not finite.
     """
+    if not isinstance(learner, Learner):
+        raise TypeError(f"learner must be a Learner, got {type(learner).__name__}")
+    if not isinstance(split, Split):
+        raise TypeError(f"split must be a Split such as source.test, got {type(split).__name__}")
+    check_whole(tasks=tasks, batch_size=batch_size)
     if tasks < 1 or batch_size < 1:
         raise ValueError(f"tasks and batch_size must be at least 1, got {tasks} and {batch_size}")
     fabric = make_fabric(device, precision)
@@ -99,12 +107,15 @@ def evaluate(
     try:
         with progress.bar("evaluating", tasks) as bar, torch.no_grad(), fabric.autocast():
             for first in range(0, tasks, batch_size):
-                batch = to_module(split.draw(first, min(batch_size, tasks - first), seed), learner, fabric)
-                query = batch.query.inert()
-                learner.likelihood.check(query.y)
-                phi = learner.adapt(batch.support, batch.classes)
-                # Not `predict`: what is not finite is named below, by its number in the stream.
-                raw = learner.outputs(phi, query.x, query.mask)
+                count = min(batch_size, tasks - first)
+                batch = to_module(split.draw(first, count, seed), learner, fabric)
+                with naming_draws(first, count, seed):
+                    batch.check_values()
+                    query = batch.query.inert()
+                    learner.likelihood.check(query.y)
+                    phi = learner.adapt(batch.support, batch.classes)
+                    # Not `predict`: what is not finite is named below, by its number in the stream.
+                    raw = learner.outputs(phi, query.x, query.mask)
                 prediction = learner.likelihood.distribution(raw, phi.get("classes"))
                 for name, value in task_metrics(prediction, query.y, query.mask).items():
                     _check_finite(name, value, first, seed)

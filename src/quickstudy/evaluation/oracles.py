@@ -78,6 +78,9 @@ _PASSES = 8
 
 
 def _input(x: Tree) -> Float[Tensor, "task n"]:
+    if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim > 3 or not all(x.shape[2:]):
+        found = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise TypeError(f"SinusoidOracle takes floating-point inputs x [task, n, 1], got {found}")
     return x[..., 0] if x.ndim == 3 else x
 
 

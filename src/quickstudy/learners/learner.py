@@ -19,7 +19,7 @@ from quickstudy.learners.phi import Phi
 from quickstudy.networks import Network, Policy
 from quickstudy.networks.vectorised import in_vmap
 from quickstudy.tasks.batch import Examples, TaskBatch, Tree, check_classes, check_tree, masked_to_zero, whole_mask
-from quickstudy.tasks.likelihood import Likelihood, Reduction, reduced, seen_classes
+from quickstudy.tasks.likelihood import MOST_WAYS, Likelihood, Reduction, reduced, seen_classes
 from quickstudy.tasks.source import Kind
 
 __all__ = ["Adapted", "Learner"]
@@ -210,6 +210,7 @@ class Learner(nn.Module, ABC):
         """Refuse real examples that no learner can do anything with."""
         if self._may_look:
             examples.check_values(name, classes)
+            self.likelihood.check_values(name, examples)
 
     def _per_example(self, total: Float[Tensor, " task"], mask: Bool[Tensor, "task n"]) -> Float[Tensor, " task"]:
         return total / mask.sum(1).clamp(min=1) if self.reduction == "mean" else total
@@ -277,37 +278,54 @@ class Adapted:
         self._device, self._dtype = weight.device, weight.dtype
         # Whole numbers are class numbers, or quantities, whatever their width.
         whole = torch.int64 if learner.likelihood.kind == "classification" else self._dtype
-        targets = tree_map(lambda leaf: leaf if leaf.is_floating_point() else leaf.to(whole), self._one_task(y))
-        support = Examples(self._one_task(x), targets, whole_mask("support.y", targets))
+        targets = tree_map(lambda leaf: leaf if leaf.is_floating_point() else leaf.to(whole), self._one_task("y", y))
+        support = Examples(self._one_task("x", x), targets, whole_mask("support.y", targets))
         support.check("support")
         learner.likelihood.check(support.y)
         exist = None
         if classes is not None:
-            numbers = torch.as_tensor(classes, device=self._device)
-            exist = torch.zeros(1, int(numbers.max()) + 1, dtype=torch.bool, device=self._device)
-            exist[0, numbers] = True
+            exist = _one_hot_classes(classes).to(self._device)
         exist = learner.likelihood.resolve_classes(support, exist)
-        TaskBatch(support, support, exist).check_values()
         with _Evaluating(learner), torch.no_grad():
             self.phi = learner.adapt(support, exist)
 
     def __call__(self, x: Any) -> Distribution:
-        inputs = self._one_task(x)
+        inputs = self._one_task("x", x)
         with _Evaluating(self.learner), torch.no_grad():
             outputs = self.learner.outputs(self.phi, inputs)
         _check_outputs(outputs)
         classes = self.phi.get("classes")
         return self.learner.likelihood.distribution(outputs[0], None if classes is None else classes[0])
 
-    def _one_task(self, tree: Any) -> Tree:
+    def _one_task(self, name: str, tree: Any) -> Tree:
         """`tree` as tensors with a task axis, on the learner's device, real numbers in its precision."""
 
         def convert(leaf: Any) -> Tensor:
-            # Copied: tables lend arrays that may not be written to, which torch does not know.
-            tensor = torch.as_tensor(leaf if isinstance(leaf, Tensor) else np.array(leaf), device=self._device)
+            try:
+                # Copied: tables lend arrays that may not be written to, which torch does not know.
+                tensor = torch.as_tensor(leaf if isinstance(leaf, Tensor) else np.array(leaf), device=self._device)
+            except (TypeError, ValueError) as error:
+                raise TypeError(f"{name} must hold numbers, in rows of one length: {error}") from error
             return tensor.to(self._dtype if tensor.is_floating_point() else tensor.dtype)[None]
 
         return convert(tree) if isinstance(tree, list | tuple) else tree_map(convert, tree)
+
+
+def _one_hot_classes(numbers: Any) -> Bool[Tensor, "1 way"]:
+    """Which classes there are, from their numbers.
+
+    Raises:
+        ValueError: they are no class numbers.
+    """
+    try:
+        known = np.asarray(numbers).astype(np.int64, casting="safe")
+    except (TypeError, ValueError):
+        known = np.array([-1])
+    if known.ndim != 1 or not len(known) or known.min() < 0 or known.max() >= MOST_WAYS:
+        raise ValueError(f"classes must be class numbers such as [0, 1, 2], below {MOST_WAYS}, got {numbers!r}")
+    exist = torch.zeros(1, int(known.max()) + 1, dtype=torch.bool)
+    exist[0, known] = True
+    return exist
 
 
 class _Evaluating:

@@ -25,7 +25,7 @@ Reduction: TypeAlias = Literal["mean", "sum"]
 
 # Where nothing says how many classes there are, a label is taken for a class number. A larger one is an identifier or a
 # mistake, and a vector of that length for every example would fill the memory.
-_MOST_WAYS = 2**16
+MOST_WAYS = 2**16
 
 
 def reduced(
@@ -69,6 +69,13 @@ class Likelihood(ABC):
         Raises:
             TypeError: they are not a tensor, or of the wrong dtype.
             ValueError: their axes are not those of this likelihood.
+        """
+
+    def check_values(self, name: str, examples: Examples) -> None:  # noqa: B027 - most take any number
+        """Refuse targets, of the form that `check` wants, that can have no probability; padding is zero.
+
+        Raises:
+            ValueError: naming the task and the value.
         """
 
     def log_prob(
@@ -155,12 +162,12 @@ class Categorical(Likelihood):
                     f"classes must be given, since task {task} has no support: there is no label to tell them by"
                 )
             labels = torch.where(support.mask, support.y, -1)
-            wrong = support.mask & ((labels < 0) | (labels >= _MOST_WAYS))
+            wrong = support.mask & ((labels < 0) | (labels >= MOST_WAYS))
             if wrong.any():
                 task, index = wrong.nonzero()[0].tolist()
                 raise ValueError(
                     f"support.y is {int(labels[task, index])} for example {index} of task {task}; "
-                    f"number the classes from 0 (up to {_MOST_WAYS}, unless classes are given)"
+                    f"number the classes from 0 (up to {MOST_WAYS}, unless classes are given)"
                 )
             ways = int(labels.max()) + 1 if self.ways is None else max(int(labels.max()) + 1, self.ways)
             classes = seen_classes(support, ways)
@@ -245,6 +252,13 @@ class Bernoulli(Likelihood):
         _check_real(y, "Bernoulli")
         if y.ndim != 2:
             raise ValueError(f"Bernoulli takes one number per example, y [task, n], got the shape {tuple(y.shape)}")
+
+    def check_values(self, name: str, examples: Examples) -> None:
+        wrong = examples.mask & (examples.y != 0) & (examples.y != 1)
+        if wrong.any():
+            task, index = wrong.nonzero()[0].tolist()
+            value = float(examples.y[task, index])
+            raise ValueError(f"{name}.y is {value} for example {index} of task {task}; Bernoulli takes 0 and 1")
 
 
 def precise(raw: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from quickstudy import progress
 from quickstudy.tasks.source import Sampler
 from quickstudy.training.backward import Backward, Losses, flat
 from quickstudy.training.checkpoint import load_checkpoint, save_checkpoint
-from quickstudy.training.errors import NonFiniteLossError
+from quickstudy.training.errors import NonFiniteLossError, naming_draws
 from quickstudy.training.fabric import to_module
 from quickstudy.training.history import History, RunningMean
 from quickstudy.training.interrupt import Interrupt
@@ -105,7 +105,9 @@ class Loop:
         self.optimizer.zero_grad()
         reduces = world > 1 and getattr(self.backward, "reduces", False)
         with self.fabric.no_backward_sync(self.forward, enabled=reduces):
-            losses = self.forward(to_module(batch, self.module, self.fabric))
+            part = self.batch_size // world
+            with naming_draws(step * self.batch_size + rank * part, part, self.seed):
+                losses = self.forward(to_module(batch, self.module, self.fabric))
             self._check_finite(losses, step)
             self.backward(losses, self.fabric)
         self._check_gradients(step)

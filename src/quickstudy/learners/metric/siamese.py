@@ -82,8 +82,8 @@ class SiameseNetwork(Learner):
     def forward(self, batch: TaskBatch) -> Float[Tensor, " task"]:
         """The contrastive loss of every task, over the pairs of its queries with its support."""
         batch.check()
-        phi, query = self.adapt(batch.support, batch.classes), batch.query.inert()
-        self.likelihood.check(query.y)
+        phi, query = self.adapt(batch.support, batch.classes), self._checked("query", batch.query)
+        self._check_values("query", query, phi["classes"])
         squared = self._distances(phi, query.x, query.mask)
         same = query.y[:, :, None] == batch.support.inert().y[:, None]
         # The root has no slope at 0, where two different classes may well begin.

@@ -67,6 +67,10 @@ class MAML(WeightsLearner):
             raise ValueError(f"steps must not be negative, got {inner_steps} inner and {evaluation_steps} evaluation")
         if not inner_rate > 0:
             raise ValueError(f"inner_rate must be positive, got {inner_rate}")
+        try:
+            re.compile(adapting)
+        except (TypeError, re.error) as error:
+            raise ValueError(f"adapting must be a regular expression, got {adapting!r}: {error}") from error
         self.inner_steps, self.inner_rate = inner_steps, inner_rate
         self.evaluation_steps, self.first_order, self.adapting = evaluation_steps, first_order, adapting
         names = [name for name, _ in self.predictor.named_parameters()]

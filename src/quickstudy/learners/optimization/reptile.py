@@ -80,11 +80,11 @@ class Reptile(MAML):
         if not self.training:
             return super().forward(batch)
         batch.check()
-        support, query = batch.support, batch.query
-        self.likelihood.check(support.y)
-        self.likelihood.check(query.y)
-        both = tree_map(lambda a, b: torch.cat([a, b], 1), support, query).inert()
+        support, query = self._checked("support", batch.support), self._checked("query", batch.query)
+        both = tree_map(lambda a, b: torch.cat([a, b], 1), support, query)
         classes = self.likelihood.resolve_classes(both, batch.classes)
+        self._check_values("support", support, classes)
+        self._check_values("query", query, classes)
         reached, losses = over_tasks(self._descend, self.tasks_at_once, both, classes)
         slopes = [
             (weight * (weight.detach() - reached[name])).reshape(batch.tasks, -1).sum(1)
