@@ -67,9 +67,11 @@ class MAML(WeightsLearner):
             raise ValueError(f"steps must not be negative, got {inner_steps} inner and {evaluation_steps} evaluation")
         if not inner_rate > 0:
             raise ValueError(f"inner_rate must be positive, got {inner_rate}")
+        if not isinstance(adapting, str):
+            raise TypeError(f"adapting must be a regular expression, got {adapting!r}")
         try:
             re.compile(adapting)
-        except (TypeError, re.error) as error:
+        except re.error as error:
             raise ValueError(f"adapting must be a regular expression, got {adapting!r}: {error}") from error
         self.inner_steps, self.inner_rate = inner_steps, inner_rate
         self.evaluation_steps, self.first_order, self.adapting = evaluation_steps, first_order, adapting

@@ -61,7 +61,7 @@ class MetaSGD(MAML):
         sets = max(1, inner_steps) if per_step else 1
         # Names of parameters have no dots, which those of the weights have: so they stand in order.
         self.rates = nn.ParameterList(
-            torch.full((sets, *self.predictor.get_parameter(name).shape), inner_rate) for name in self._adapted
+            torch.full((sets, *self.predictor.get_parameter(name).shape), float(inner_rate)) for name in self._adapted
         )
 
     def _rate(self, name: str, step: int) -> Tensor:

@@ -82,12 +82,13 @@ def packed(
         build: makes the tensors and texts.
     """
     path = cache_folder() / f"{name}-v{version}.safetensors"
-    if path.exists():
-        try:
-            with safe_open(path, framework="pt") as file:
-                return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
-        except SafetensorError:
-            path.unlink()  # damaged, by a full disk say: made again below
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except FileNotFoundError:
+        pass
+    except SafetensorError:
+        path.unlink(missing_ok=True)  # damaged, by a full disk say: made again below, or by another process just now
     tensors, texts = build()
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata=texts)
