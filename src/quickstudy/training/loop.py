@@ -202,13 +202,15 @@ class Loop:
 
         Raises:
             FileExistsError: there is one and `resume` is False.
-            ValueError: it is a run with other steps, batch size or seed.
+            ValueError: it is a run with other steps, batch size or seed, or of another module.
         """
         if self.folder is None or not (self.folder / "checkpoint.pt").exists():
             return
         if not resume:
             raise FileExistsError(f"{self.folder} holds a run; resume it, or choose another folder")
         state = load_checkpoint(self.folder / "checkpoint.pt", self.fabric.device)
+        if not isinstance(state, dict) or "run" not in state:
+            raise ValueError(f"{self.folder / 'checkpoint.pt'} is no checkpoint of a run; choose another folder")
         if state["run"] != self._identity:
             raise ValueError(
                 f"the checkpoint in {self.folder} is of a run with {state['run']}, this one has {self._identity}; "
@@ -216,7 +218,10 @@ class Loop:
             )
         self.history = History(**state["history"])
         self.running.restore(state["running"])
-        self.module.load_state_dict(state["module"])
+        try:
+            self.module.load_state_dict(state["module"])
+        except RuntimeError as error:
+            raise ValueError(f"the checkpoint in {self.folder} is of another module: {error}") from error
         self.best = state["best"]
         self.optimizer.load_state_dict(state["optimizer"])
         if self.schedule is not None:
