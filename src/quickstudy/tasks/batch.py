@@ -289,6 +289,8 @@ def pad(trees: Sequence[Tree], length: int | None = None) -> tuple[Tree, Bool[Te
         TypeError: a tree does not hold tensors.
         ValueError: there is no task, `length` is too short, or the tasks' trees differ in form.
     """
+    if not isinstance(trees, Sequence):
+        raise TypeError(f"trees must be a sequence of trees, got {type(trees).__name__}")
     if not trees:
         raise ValueError("trees is empty: there must be at least one task")
     for number, tree in enumerate(trees):
