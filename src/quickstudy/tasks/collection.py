@@ -234,10 +234,7 @@ def _arrays(number: int, x: ArrayLike, y: ArrayLike) -> tuple[NDArray, NDArray]:
     except (TypeError, ValueError) as error:
         raise TypeError(f"X and y of task {number} must hold numbers, in rows of one length: {error}") from error
     for name, array in (("X", x), ("y", y)):
-        if (
-            not (np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating))
-            and array.dtype != bool
-        ):
+        if array.dtype.kind not in "biuf":  # bool, integers, floating point
             raise TypeError(f"{name} of task {number} must hold real numbers, got {array.dtype}")
         with np.errstate(over="ignore"):  # float32 is what learners are given
             if not np.isfinite(array.astype(np.float32)).all():
