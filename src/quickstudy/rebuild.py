@@ -9,6 +9,7 @@ the weights: one file, written atomically, read without running anything that th
 import difflib
 import inspect
 import json
+import os
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -102,6 +103,8 @@ def save(module: nn.Module, path: Path | str) -> Path:
         The path that was written.
     """
     path = _with_suffix(path)
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
     header = {"quickstudy": FORMAT, "module": json.dumps(describe(module))}
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     with replacing(path) as temporary:
@@ -114,7 +117,8 @@ def load(path: Path | str, device: str | torch.device = "cpu") -> Any:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is not of this library, or names a class that is not registered.
+        ValueError: the file is damaged, not of this library, or describes what cannot be made here (a class that is
+            not registered, say).
     """
     path = _with_suffix(path)
     if not path.exists():
@@ -123,7 +127,7 @@ def load(path: Path | str, device: str | torch.device = "cpu") -> Any:
         with safe_open(path, framework="pt", device=str(device)) as file:
             header = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is damaged, or no safetensors file: {error}") from error
     if header.get("quickstudy") != FORMAT:
         raise ValueError(
@@ -131,11 +135,18 @@ def load(path: Path | str, device: str | torch.device = "cpu") -> Any:
             f"{header.get('quickstudy')!r}, this one reads {FORMAT!r})"
         )
     precision = next((weight.dtype for weight in weights.values() if weight.is_floating_point()), None)
-    module = rebuild(json.loads(header["module"])).to(device=device, dtype=precision)
-    module.load_state_dict(weights)
+    try:
+        module = rebuild(json.loads(header["module"]))
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"it describes a {type(module).__name__}")
+        module.to(device=device, dtype=precision).load_state_dict(weights)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} does not hold a module that can be made again: {error}") from error
     return module.eval()
 
 
 def _with_suffix(path: Path | str) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path must be a path, got {path!r}")
     path = Path(path)
     return path if path.suffix == ".safetensors" else path.with_name(path.name + ".safetensors")

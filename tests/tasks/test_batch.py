@@ -87,7 +87,7 @@ def broken(**changes: object) -> TaskBatch:
         (
             {"classes": torch.tensor([[True, True, True]] * 2 + [[False] * 3])},
             ValueError,
-            r"task 2, whose classes are \[\]",
+            "classes are all False for task 2",
         ),
     ],
 )

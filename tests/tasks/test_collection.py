@@ -125,5 +125,5 @@ def test_bad_input_is_named(tasks: list, options: dict, message: str) -> None:
 
 
 def test_text_is_refused() -> None:
-    with pytest.raises(TypeError, match="X of task 0 must hold numbers"):
+    with pytest.raises(TypeError, match="X of task 0 must hold real numbers"):
         from_arrays([(np.array([["a"], ["b"]]), [0, 1])] * 9)

@@ -11,11 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from quickstudy import progress
+from quickstudy.arguments import check_whole
 from quickstudy.evaluation.embedded import Kept, embedded
 from quickstudy.evaluation.intervals import Interval, Values, interval
 from quickstudy.evaluation.metrics import calibration_bins, calibration_error, class_probabilities, task_metrics
 from quickstudy.learners import Learner
 from quickstudy.tasks.source import Split
+from quickstudy.training.errors import naming_draws
 from quickstudy.training.fabric import make_fabric, to_module
 
 __all__ = ["Scores", "evaluate", "summarize"]
@@ -90,8 +92,14 @@ def evaluate(
         kept: a list that this learner's embedded examples are kept in, for further splits of the same examples.
 
     Raises:
-        ValueError: a number below one, or a prediction that is not finite.
+        TypeError: an argument of another type.
+        ValueError: a number out of range, a malformed batch, or a prediction that is not finite.
     """
+    if not isinstance(learner, Learner):
+        raise TypeError(f"learner must be a Learner, got {type(learner).__name__}")
+    if not isinstance(split, Split):
+        raise TypeError(f"split must be a Split such as source.test, got {type(split).__name__}")
+    check_whole(tasks=tasks, batch_size=batch_size)
     if tasks < 1 or batch_size < 1:
         raise ValueError(f"tasks and batch_size must be at least 1, got {tasks} and {batch_size}")
     fabric = make_fabric(device, precision)
@@ -104,10 +112,16 @@ def evaluate(
         with progress.bar("evaluating", tasks) as bar, torch.no_grad(), fabric.autocast():
             reader, split = embedded(learner, split, tasks, kept)
             for first in range(0, tasks, batch_size):
-                batch = to_module(split.draw(first, min(batch_size, tasks - first), seed), learner, fabric)
-                query = batch.query.inert()
-                reader.likelihood.check(query.y)
-                prediction = reader.predict(reader.adapt(batch.support, batch.classes), query.x, query.mask)
+                count = min(batch_size, tasks - first)
+                batch = to_module(split.draw(first, count, seed), learner, fabric)
+                with naming_draws(first, count, seed):
+                    batch.check_values()
+                    query = batch.query.inert()
+                    reader.likelihood.check(query.y)
+                    phi = reader.adapt(batch.support, batch.classes)
+                    # Not `predict`: what is not finite is named below, by its number in the stream.
+                    raw = reader.outputs(phi, query.x, query.mask)
+                prediction = reader.likelihood.distribution(raw, phi.get("classes"))
                 for name, value in task_metrics(prediction, query.y, query.mask).items():
                     _check_finite(name, value, first, seed)
                     values.setdefault(name, []).append(value.cpu())

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from quickstudy.arguments import check_real, check_whole
 from quickstudy.learners import Learner, Phi
 from quickstudy.networks import Policy
 from quickstudy.rebuild import register
@@ -41,7 +42,9 @@ class SinusoidOracle(Learner):
     self_contained = True
 
     def __init__(self, noise: float = 0.0, grid: int = 1024) -> None:
-        if not 0 <= noise < math.inf or grid < 16:
+        check_real(noise=noise)
+        check_whole(grid=grid)
+        if not noise >= 0 or grid < 16:
             raise ValueError(f"noise must be at least 0 and grid at least 16, got {noise} and {grid}")
         super().__init__(Gaussian())
         self.noise, self.grid = noise, grid
@@ -75,6 +78,9 @@ _PASSES = 8
 
 
 def _input(x: Tree) -> Float[Tensor, "task n"]:
+    if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim > 3 or not all(x.shape[2:]):
+        found = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise TypeError(f"SinusoidOracle takes floating-point inputs x [task, n, 1], got {found}")
     return x[..., 0] if x.ndim == 3 else x
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from quickstudy.evaluation.evaluate import Scores
@@ -32,9 +32,18 @@ def load_scores(path: Path) -> dict[str, Scores]:
 
     Raises:
         FileNotFoundError: there is no such file.
+        ValueError: it is damaged, or holds something else.
     """
     if not path.exists():
         raise FileNotFoundError(f"no scores at {path}")
+    try:
+        return _read(path)
+    # A header of which a bit has changed may say anything.
+    except (SafetensorError, OSError, json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged, or does not hold scores: {error}") from error
+
+
+def _read(path: Path) -> dict[str, Scores]:
     with safe_open(path, framework="pt") as file:
         header = json.loads(file.metadata()["scores"])
         keys = set(file.keys())

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
+from quickstudy.arguments import check_real, check_whole
 from quickstudy.learners.over_tasks import over_tasks
 from quickstudy.learners.phi import Phi
 from quickstudy.learners.weights import WeightsLearner
@@ -54,6 +55,8 @@ class FromScratch(WeightsLearner):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(network, likelihood, tasks_at_once, reduction)
+        check_whole(steps=steps)
+        check_real(rate=rate, weight_decay=weight_decay)
         if steps < 0 or weight_decay < 0 or not rate > 0:
             raise ValueError(
                 f"steps and weight_decay must not be negative and rate must be positive, got {steps}, "

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from quickstudy.arguments import check_real, check_whole
 from quickstudy.learners.learner import Learner
 from quickstudy.learners.phi import Phi
 from quickstudy.networks import MLP, Policy, as_network
@@ -59,6 +60,8 @@ class InContextTransformer(Learner):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(likelihood, reduction)
+        check_whole(width=width, layers=layers, heads=heads)
+        check_real(dropout=dropout)
         if min(width, layers, heads) < 1 or width % heads:
             raise ValueError(
                 "width, layers and heads must be positive and width a multiple of heads, "

@@ -17,8 +17,9 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from quickstudy.learners.phi import Phi
 from quickstudy.networks import Network, Policy
-from quickstudy.tasks.batch import Examples, TaskBatch, Tree, masked_to_zero
-from quickstudy.tasks.likelihood import Likelihood, Reduction, reduced, seen_classes
+from quickstudy.networks.vectorised import in_vmap
+from quickstudy.tasks.batch import Examples, TaskBatch, Tree, check_classes, check_tree, masked_to_zero, whole_mask
+from quickstudy.tasks.likelihood import MOST_WAYS, Likelihood, Reduction, reduced, seen_classes
 from quickstudy.tasks.source import Kind
 
 __all__ = ["Adapted", "Learner"]
@@ -29,6 +30,10 @@ class Learner(nn.Module, ABC):
 
     `learner(batch)` is the loss of every task, so that a learner trains like any module. `adapt` and `predict` are its
     two halves.
+
+    Padding may hold anything. Real examples with a value that is not finite, or of a class that does not exist, are
+    refused; so is, by `predict`, a prediction that is not finite. (Compiled or inside `torch.vmap`, where data cannot
+    be looked at, only their form is checked: there, such a task spoils its own results and no other's.)
 
     Args:
         likelihood: what the raw outputs mean.
@@ -96,19 +101,29 @@ class Learner(nn.Module, ABC):
         Raises:
             TypeError, ValueError: the support is malformed, or of another kind than the learner's likelihood.
         """
-        support.check("support")
-        self.likelihood.check(support.y)
-        support = support.inert()
+        support = self._checked("support", support)
+        if classes is not None:
+            check_classes(classes, support.tasks)
         resolved = self.likelihood.resolve_classes(support, classes)
+        self._check_values("support", support, resolved)
         phi = self._adapt(support, resolved)
         return phi if resolved is None else {**phi, "classes": resolved}
 
     def outputs(self, phi: Phi, x: Tree, mask: Bool[Tensor, "task n"] | None = None) -> Float[Tensor, "task n outputs"]:
-        """Raw outputs for `x` `[task, n, ...]`; `predict` gives them their meaning."""
-        if mask is None:
-            first = tree_leaves(x)[0]
-            mask = torch.ones(first.shape[:2], dtype=torch.bool, device=first.device)
-        return self._outputs(phi, masked_to_zero(x, mask), mask)
+        """Raw outputs for `x` `[task, n, ...]`; `predict` gives them their meaning.
+
+        Raises:
+            TypeError, ValueError: `x` or `mask` is malformed, or `phi` is of other tasks or of another learner.
+        """
+        mask = whole_mask("x", x) if mask is None else mask
+        check_tree("x", x, mask)
+        _check_phi(phi, mask.shape[0])
+        x = masked_to_zero(x, mask)
+        self._check_values("query", Examples(x, mask, mask))
+        try:
+            return self._outputs(phi, x, mask)
+        except KeyError as error:
+            raise ValueError(f"phi has no {error}; it must be what adapt of this very learner returned") from error
 
     def predict(self, phi: Phi, x: Tree, mask: Bool[Tensor, "task n"] | None = None) -> Distribution:
         """The predictive distribution of y for `x` `[task, n, ...]`, with the batch shape `[task, n]`.
@@ -117,18 +132,28 @@ class Learner(nn.Module, ABC):
             phi: what `adapt` returned, for the same tasks.
             x: inputs.
             mask: which of them are real; all by default.
+
+        Raises:
+            TypeError, ValueError: as `outputs`; or a prediction is not finite, since numbers grew beyond all bounds.
         """
-        return self.likelihood.distribution(self.outputs(phi, x, mask), phi.get("classes"))
+        raw = self.outputs(phi, x, mask)
+        if self._may_look and not torch.isfinite(raw.detach().sum()):
+            real = whole_mask("x", x) if mask is None else mask
+            _check_outputs(torch.where(real[..., None], raw.detach(), 0.0))
+        return self.likelihood.distribution(raw, phi.get("classes"))
 
     def log_prob(self, phi: Phi, query: Examples) -> Float[Tensor, " task"]:
         """log p(query.y given query.x, φ), summed over the real examples of every task.
 
         Raises:
-            TypeError, ValueError: the targets are of another form than the likelihood's.
+            TypeError, ValueError: the query is malformed, or of another form than the likelihood's.
         """
-        self.likelihood.check(query.y)
-        query = query.inert()
-        return reduced(self.predict(phi, query.x, query.mask).log_prob(query.y), query.mask, "sum")
+        query = self._checked("query", query)
+        _check_phi(phi, query.tasks)
+        classes = phi.get("classes")
+        self._check_values("query", query, classes)
+        prediction = self.likelihood.distribution(self.outputs(phi, query.x, query.mask), classes)
+        return reduced(prediction.log_prob(query.y), query.mask, "sum")
 
     def update(self, phi: Phi, examples: Examples) -> Phi:
         """φ after further examples of the same tasks, where the method can do that without seeing the old ones again.
@@ -139,17 +164,21 @@ class Learner(nn.Module, ABC):
             NotImplementedError: it cannot; adapt to all the examples instead.
             TypeError, ValueError: the examples are malformed, or of classes beyond those that φ has room for.
         """
-        examples.check("examples")
-        self.likelihood.check(examples.y)
-        examples = examples.inert()
-        if "classes" not in phi:
+        examples = self._checked("examples", examples)
+        _check_phi(phi, examples.tasks)
+        if "classes" in phi:
+            ways = phi["classes"].shape[1]
+            if (examples.y >= ways).any():
+                raise ValueError(
+                    f"examples have the class {int(examples.y.max())}, but φ has room for {ways}; "
+                    "adapt anew, with classes"
+                )
+            phi = {**phi, "classes": phi["classes"] | seen_classes(examples, ways)}
+        self._check_values("examples", examples, phi.get("classes"))
+        try:
             return self._update(phi, examples)
-        ways = phi["classes"].shape[1]
-        if (examples.y >= ways).any():
-            raise ValueError(
-                f"examples have the class {int(examples.y.max())}, but φ has room for {ways}; adapt anew, with classes"
-            )
-        return self._update({**phi, "classes": phi["classes"] | seen_classes(examples, ways)}, examples)
+        except KeyError as error:
+            raise ValueError(f"phi has no {error}; it must be what adapt of this very learner returned") from error
 
     def _update(self, phi: Phi, examples: Examples) -> Phi:
         """φ after examples whose padding is zero."""
@@ -166,6 +195,25 @@ class Learner(nn.Module, ABC):
         batch.check()
         phi = self.adapt(batch.support, batch.classes)
         return self._per_example(-self.log_prob(phi, batch.query), batch.query.mask)
+
+    def _checked(self, name: str, examples: Examples) -> Examples:
+        """The examples with their padding made inert, once their form is what the likelihood wants."""
+        if not isinstance(examples, Examples):
+            raise TypeError(f"{name} must be Examples, got {type(examples).__name__}")
+        examples.check(name)
+        self.likelihood.check(examples.y)
+        return examples.inert()
+
+    @property
+    def _may_look(self) -> bool:
+        """Whether values can be looked at: neither the compiler nor vmap has any yet."""
+        return not (torch.compiler.is_compiling() or in_vmap())
+
+    def _check_values(self, name: str, examples: Examples, classes: Bool[Tensor, "task way"] | None = None) -> None:
+        """Refuse real examples that no learner can do anything with."""
+        if self._may_look:
+            examples.check_values(name, classes)
+            self.likelihood.check_values(name, examples)
 
     def _per_example(self, total: Float[Tensor, " task"], mask: Bool[Tensor, "task n"]) -> Float[Tensor, " task"]:
         return total / mask.sum(1).clamp(min=1) if self.reduction == "mean" else total
@@ -189,6 +237,36 @@ class Learner(nn.Module, ABC):
         return Adapted(self, x, y, classes)
 
 
+def _check_phi(phi: Any, tasks: int) -> None:
+    """Refuse what cannot be φ of these tasks.
+
+    Raises:
+        TypeError: it is no dict.
+        ValueError: it is of another number of tasks.
+    """
+    if not isinstance(phi, dict):
+        raise TypeError(f"phi must be what adapt returned, a dict of tensors, got {type(phi).__name__}")
+    for leaf in tree_leaves(phi):
+        if not isinstance(leaf, Tensor):
+            raise TypeError(f"phi must hold tensors, got {type(leaf).__name__}")
+        if leaf.ndim < 1 or leaf.shape[0] != tasks:
+            raise ValueError(f"phi is of other tasks: it has a tensor {list(leaf.shape)}, and x is of {tasks} tasks")
+
+
+def _check_outputs(raw: Float[Tensor, "task n outputs"]) -> None:
+    """Refuse outputs that are not finite.
+
+    Raises:
+        ValueError: naming the first task that has one.
+    """
+    finite = torch.isfinite(raw).flatten(1).all(1)
+    if not finite.all():
+        raise ValueError(
+            f"the prediction for x is not finite in task {int((~finite).nonzero()[0])}: its numbers grew beyond all "
+            "bounds; scale the data, or look at the learner's rates and weights"
+        )
+
+
 class Adapted:
     """A learner that has learned one task: `adapted(x)` is the predictive distribution, with the batch shape `[n]`.
 
@@ -203,36 +281,54 @@ class Adapted:
         self._device, self._dtype = weight.device, weight.dtype
         # Whole numbers are class numbers, or quantities, whatever their width.
         whole = torch.int64 if learner.likelihood.kind == "classification" else self._dtype
-        targets = tree_map(lambda leaf: leaf if leaf.is_floating_point() else leaf.to(whole), self._one_task(y))
-        support = Examples.of(self._one_task(x), targets)
+        targets = tree_map(lambda leaf: leaf if leaf.is_floating_point() else leaf.to(whole), self._one_task("y", y))
+        support = Examples(self._one_task("x", x), targets, whole_mask("support.y", targets))
         support.check("support")
         learner.likelihood.check(support.y)
         exist = None
         if classes is not None:
-            numbers = torch.as_tensor(classes, device=self._device)
-            exist = torch.zeros(1, int(numbers.max()) + 1, dtype=torch.bool, device=self._device)
-            exist[0, numbers] = True
+            exist = _one_hot_classes(classes).to(self._device)
         exist = learner.likelihood.resolve_classes(support, exist)
-        TaskBatch(support, support, exist).check_values()
         with _Evaluating(learner), torch.no_grad():
             self.phi = learner.adapt(support, exist)
 
     def __call__(self, x: Any) -> Distribution:
-        inputs = self._one_task(x)
+        inputs = self._one_task("x", x)
         with _Evaluating(self.learner), torch.no_grad():
             outputs = self.learner.outputs(self.phi, inputs)
+        _check_outputs(outputs)
         classes = self.phi.get("classes")
         return self.learner.likelihood.distribution(outputs[0], None if classes is None else classes[0])
 
-    def _one_task(self, tree: Any) -> Tree:
+    def _one_task(self, name: str, tree: Any) -> Tree:
         """`tree` as tensors with a task axis, on the learner's device, real numbers in its precision."""
 
         def convert(leaf: Any) -> Tensor:
-            # Copied: tables lend arrays that may not be written to, which torch does not know.
-            tensor = torch.as_tensor(leaf if isinstance(leaf, Tensor) else np.array(leaf), device=self._device)
+            try:
+                # Copied: tables lend arrays that may not be written to, which torch does not know.
+                tensor = torch.as_tensor(leaf if isinstance(leaf, Tensor) else np.array(leaf), device=self._device)
+            except (TypeError, ValueError) as error:
+                raise TypeError(f"{name} must hold numbers, in rows of one length: {error}") from error
             return tensor.to(self._dtype if tensor.is_floating_point() else tensor.dtype)[None]
 
         return convert(tree) if isinstance(tree, list | tuple) else tree_map(convert, tree)
+
+
+def _one_hot_classes(numbers: Any) -> Bool[Tensor, "1 way"]:
+    """Which classes there are, from their numbers.
+
+    Raises:
+        ValueError: they are no class numbers.
+    """
+    try:
+        known = np.asarray(numbers).astype(np.int64, casting="safe")
+    except (TypeError, ValueError):
+        known = np.array([-1])
+    if known.ndim != 1 or not len(known) or known.min() < 0 or known.max() >= MOST_WAYS:
+        raise ValueError(f"classes must be class numbers such as [0, 1, 2], below {MOST_WAYS}, got {numbers!r}")
+    exist = torch.zeros(1, int(known.max()) + 1, dtype=torch.bool)
+    exist[0, known] = True
+    return exist
 
 
 class _Evaluating:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from quickstudy.arguments import check_real, check_whole
 from quickstudy.learners.learner import Learner
 from quickstudy.learners.metric.similarity import nearness
 from quickstudy.learners.phi import Phi
@@ -45,6 +46,8 @@ class NearestNeighbour(Learner):
         smoothing: float = 1.0,
     ) -> None:
         super().__init__(Categorical() if likelihood is None else likelihood)
+        check_whole(neighbours=neighbours)
+        check_real(smoothing=smoothing)
         if neighbours < 1 or not smoothing > 0:
             raise ValueError(f"neighbours must be at least 1 and smoothing positive, got {neighbours} and {smoothing}")
         if isinstance(likelihood, Gaussian) and likelihood.variance is None:

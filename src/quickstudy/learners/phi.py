@@ -84,8 +84,9 @@ def load_phi(path: Path | str, device: str | torch.device = "cpu") -> Phi:
                 raise ValueError(f"{path} does not hold a φ written by save_phi")
             for key, place in json.loads(header["names"]).items():
                 put(place, file.get_tensor(key))
-    except SafetensorError as error:
-        raise ValueError(f"{path} is damaged, or no safetensors file: {error}") from error
-    for place in json.loads(header["empty"]):
-        put(place, {})
+            for place in json.loads(header["empty"]):
+                put(place, {})
+    # A header of which a bit has changed may say anything.
+    except (SafetensorError, OSError, json.JSONDecodeError, AttributeError, IndexError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged, or does not hold a φ written by save_phi: {error}") from error
     return phi

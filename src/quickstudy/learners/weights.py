@@ -4,6 +4,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from quickstudy.arguments import check_whole
 from quickstudy.learners.learner import Learner
 from quickstudy.learners.over_tasks import over_tasks
 from quickstudy.learners.phi import Phi
@@ -39,8 +40,10 @@ class WeightsLearner(Learner):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(likelihood, reduction)
-        if tasks_at_once is not None and tasks_at_once < 1:
-            raise ValueError(f"tasks_at_once must be None or at least 1, got {tasks_at_once}")
+        if tasks_at_once is not None:
+            check_whole(tasks_at_once=tasks_at_once)
+            if tasks_at_once < 1:
+                raise ValueError(f"tasks_at_once must be None or at least 1, got {tasks_at_once}")
         self.tasks_at_once = tasks_at_once
         network = as_network(network)
         if network.normalization == "running":

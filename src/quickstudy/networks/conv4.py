@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from quickstudy.networks.network import Network, channels_last, expect_images
+from quickstudy.arguments import check_whole
+from quickstudy.networks.network import Network, channels_last, expect_images, expect_precision
 from quickstudy.networks.normalization import Normalization, Policy, Statistics
 from quickstudy.rebuild import register
 
@@ -30,7 +31,7 @@ class Conv4(Network):
             that two leave.
 
     Raises:
-        ValueError: more than four pools, or images that so much pooling leaves nothing of.
+        ValueError: no channel or filter, more than four pools, or images that so much pooling leaves nothing of.
     """
 
     def __init__(
@@ -42,6 +43,9 @@ class Conv4(Network):
         pools: int = 4,
     ) -> None:
         super().__init__()
+        check_whole(channels=channels, size=size, filters=filters, pools=pools)
+        if min(channels, filters) < 1:
+            raise ValueError(f"channels and filters must be positive, got {channels} and {filters}")
         if not 0 <= pools <= 4:
             raise ValueError(f"pools must lie in 0 … 4, got {pools}")
         if size < 2**pools:
@@ -65,6 +69,7 @@ class Conv4(Network):
         expect_images(x, self.channels, "Conv4")
         if x.shape[-2:] != (self.size, self.size):
             raise ValueError(f"Conv4 was built for {self.size}×{self.size} images, got {tuple(x.shape[-2:])}")
+        expect_precision(x, self)
         tasks_and_n, kept = x.shape[:2], {}
         hidden = channels_last(x)
         for block, (convolution, normalization) in enumerate(zip(self.convolutions, self.normalizations, strict=True)):

@@ -3,7 +3,8 @@
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from quickstudy.networks.network import Network
+from quickstudy.arguments import check_whole
+from quickstudy.networks.network import Network, as_network
 from quickstudy.networks.normalization import Statistics
 from quickstudy.rebuild import register
 from quickstudy.tasks.batch import Tree
@@ -18,11 +19,17 @@ class Headed(Network):
     Args:
         network: the feature extractor.
         outputs: numbers per example, as a likelihood wants them.
+
+    Raises:
+        TypeError, ValueError: not a network, or no output.
     """
 
     def __init__(self, network: Network, outputs: int) -> None:
         super().__init__()
-        self.network, self.outputs = network, outputs
+        self.network, self.outputs = as_network(network), outputs
+        check_whole(outputs=outputs)
+        if outputs < 1:
+            raise ValueError(f"outputs must be at least 1, got {outputs}")
         self.width, self.normalization = outputs, network.normalization
         self.head = nn.Linear(network.width, outputs)
 

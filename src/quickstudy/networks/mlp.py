@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from quickstudy.networks.network import Network
+from quickstudy.arguments import check_whole
+from quickstudy.networks.network import Network, expect_precision
 from quickstudy.networks.normalization import Normalization, Policy, Statistics
 from quickstudy.rebuild import register
 from quickstudy.tasks.batch import Tree
@@ -31,6 +32,9 @@ class MLP(Network):
 
     def __init__(self, inputs: int, hidden: Sequence[int] = (40, 40), normalization: Policy = "none") -> None:
         super().__init__()
+        if not isinstance(hidden, Sequence) or isinstance(hidden, str):
+            raise TypeError(f"hidden must be a sequence of widths such as (40, 40), got {hidden!r}")
+        check_whole(inputs=inputs, **{f"hidden[{place}]": width for place, width in enumerate(hidden)})
         if inputs < 1 or not hidden or min(hidden) < 1:
             raise ValueError(f"inputs and hidden must be positive, got {inputs} and {hidden!r}")
         self.inputs, self.hidden, self.normalization = inputs, tuple(hidden), normalization
@@ -49,6 +53,7 @@ class MLP(Network):
             raise ValueError(
                 f"MLP takes {self.inputs} floating-point numbers per example, got {hidden.dtype} {tuple(x.shape[2:])}"
             )
+        expect_precision(hidden, self)
         for number, (layer, normalization) in enumerate(zip(self.layers, self.normalizations, strict=True)):
             name = f"layer{number}"
             hidden, kept[name] = normalization(layer(hidden), mask, statistics[name] if statistics else None)

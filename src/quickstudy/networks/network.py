@@ -8,12 +8,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from quickstudy.arguments import check_whole
 from quickstudy.networks.normalization import Statistics
 from quickstudy.networks.vectorised import in_vmap
 from quickstudy.rebuild import register
 from quickstudy.tasks.batch import Tree, map_tensors
 
-__all__ = ["Network", "PerExample", "as_network", "folded"]
+__all__ = ["Network", "PerExample", "as_network", "expect_precision", "folded"]
 
 
 class Network(nn.Module, ABC):
@@ -61,11 +62,18 @@ class PerExample(Network):
         width: length of its output.
 
     Raises:
-        ValueError: the module contains batch normalization, which would let tasks and padding into one another.
+        TypeError: it is not a module.
+        ValueError: a width below one, or the module contains batch normalization, which would let tasks and padding
+            into one another.
     """
 
     def __init__(self, module: nn.Module, width: int) -> None:
         super().__init__()
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
+        check_whole(width=width)
+        if width < 1:
+            raise ValueError(f"width must be at least 1, got {width}")
         for name, part in module.named_modules():
             if isinstance(part, nn.modules.batchnorm._BatchNorm) and not isinstance(
                 part, nn.modules.instancenorm._InstanceNorm
@@ -113,6 +121,21 @@ def expect_images(x: Tree, channels: int, name: str) -> Tensor:
     if x.ndim != 5 or x.shape[2] != channels:
         raise ValueError(f"{name} takes images [task, n, {channels}, height, width], got the shape {tuple(x.shape)}")
     return x
+
+
+def expect_precision(x: Tensor, network: nn.Module) -> None:
+    """Refuse inputs of another precision than the weights, unless autocast brings them together.
+
+    Raises:
+        TypeError: they are of another.
+    """
+    precision = next(network.parameters()).dtype
+    # Autocast leaves float64 alone.
+    casts = torch.is_autocast_enabled(x.device.type) and torch.float64 not in (x.dtype, precision)
+    if x.dtype != precision and not casts:
+        raise TypeError(
+            f"x is {x.dtype}, but the weights of {type(network).__name__} are {precision}; convert the one or the other"
+        )
 
 
 def channels_last(x: Float[Tensor, "task n channel height width"]) -> Float[Tensor, "example channel height width"]:

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from quickstudy.networks.network import Network, channels_last, expect_images
+from quickstudy.arguments import check_whole
+from quickstudy.networks.network import Network, channels_last, expect_images, expect_precision
 from quickstudy.networks.normalization import Normalization, Policy, Statistics
 from quickstudy.rebuild import register
 
@@ -30,15 +31,20 @@ class ResNet12(Network):
         normalization: policy of the normalization layers.
 
     Raises:
-        ValueError: not four positive numbers of filters.
+        ValueError: not four positive numbers of filters, no channel; and when called, images of fewer than 16 pixels.
     """
 
     def __init__(
         self, channels: int = 3, filters: Sequence[int] = (64, 128, 256, 512), normalization: Policy = "support"
     ) -> None:
         super().__init__()
-        if len(filters) != 4 or min(filters) < 1:
-            raise ValueError(f"filters must be four positive numbers, got {filters!r}")
+        if not isinstance(filters, Sequence) or isinstance(filters, str):
+            raise TypeError(f"filters must be a sequence of four numbers, got {filters!r}")
+        check_whole(channels=channels, **{f"filters[{place}]": width for place, width in enumerate(filters)})
+        if channels < 1 or len(filters) != 4 or min(filters) < 1:
+            raise ValueError(
+                f"channels must be positive and filters must be four positive numbers, got {channels} and {filters!r}"
+            )
         self.channels, self.filters, self.normalization = channels, tuple(filters), normalization
         before = (channels, *filters[:3])
         self.blocks = nn.ModuleList(_Block(i, o, normalization) for i, o in zip(before, filters, strict=True))
@@ -52,6 +58,11 @@ class ResNet12(Network):
         statistics: Statistics | None = None,
     ) -> tuple[Float[Tensor, "task n features"], Statistics]:
         expect_images(x, self.channels, "ResNet12")
+        expect_precision(x, self)
+        if min(x.shape[-2:]) < 16:
+            raise ValueError(
+                f"ResNet12 takes images of at least 16 pixels (they are halved four times), got {tuple(x.shape[-2:])}"
+            )
         hidden = channels_last(x)
         kept: Statistics = {}
         for number, block in enumerate(self.blocks):

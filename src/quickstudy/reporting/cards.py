@@ -180,7 +180,14 @@ def read_card(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is none.
+        ValueError: it is damaged, or no card.
     """
     if not path.exists():
         raise FileNotFoundError(f"no result at {path}")
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is damaged, or no card: {error}") from error
+    if not isinstance(result, dict):
+        raise ValueError(f"{path} is no card: it holds {type(result).__name__}")
+    return result

@@ -32,7 +32,18 @@ def fill(text: str, folder: Path) -> str:
 
 
 def markdown(card: Mapping[str, Any]) -> str:
-    """A card as a Markdown table, with the command that makes it."""
+    """A card as a Markdown table, with the command that makes it.
+
+    Raises:
+        ValueError: the card lacks something.
+    """
+    try:
+        return _markdown(card)
+    except KeyError as error:
+        raise ValueError(f"the card lacks {error}; make it again with the command that made it") from error
+
+
+def _markdown(card: Mapping[str, Any]) -> str:
     rows = _benchmark(card) if "benchmark" in card else _experiment(card)
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     lines.insert(1, "|" + " --- |" * len(rows[0]))

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves, tree_map, tree_structure
 
 __all__ = ["Examples", "TaskBatch", "Tree", "map_tensors", "masked_to_zero", "pad"]
 
@@ -77,9 +77,14 @@ class Examples(_Tasks):
 
     @classmethod
     def of(cls, x: Tree, y: Tree) -> "Examples":
-        """Examples without padding, from `x` and `y` with the axes `[task, n]`."""
-        first = tree_leaves(y)[0]
-        return cls(x, y, torch.ones(first.shape[:2], dtype=torch.bool, device=first.device))
+        """Examples without padding, from `x` and `y` with the axes `[task, n]`.
+
+        Raises:
+            TypeError, ValueError: as `check`.
+        """
+        examples = cls(x, y, whole_mask("y", y))
+        examples.check("examples")
+        return examples
 
     @property
     def tasks(self) -> int:
@@ -100,25 +105,28 @@ class Examples(_Tasks):
 
         Raises:
             TypeError: something is not a tensor, or the mask is not bool.
-            ValueError: the leading axes differ.
+            ValueError: the leading axes differ, or there is no task.
         """
-        if not isinstance(self.mask, Tensor) or self.mask.dtype != torch.bool:
-            kind = getattr(self.mask, "dtype", type(self.mask).__name__)
-            raise TypeError(f"{name}.mask must be a bool tensor [task, n], got {kind}")
-        if self.mask.ndim != 2:
-            raise ValueError(f"{name}.mask must have the axes [task, n], got the shape {tuple(self.mask.shape)}")
+        check_tree(f"{name}.x", self.x, self.mask, f"{name}.mask")
+        check_tree(f"{name}.y", self.y, self.mask, f"{name}.mask")
+
+    def check_values(self, name: str, classes: Bool[Tensor, "task way"] | None = None) -> None:
+        """Checks that read the data: finite inputs and targets, labels of `classes`. Padding may hold anything.
+
+        Raises:
+            ValueError: naming the part, the task and the value.
+        """
+        leaves = [leaf for leaf in tree_leaves((self.x, self.y)) if leaf.is_floating_point() or leaf.is_complex()]
+        # A sum is finite only where every number is: when all is well that is one pass and one answer of the device.
+        doubts = [~torch.isfinite(leaf.detach().sum()) for leaf in leaves]
+        if classes is not None:
+            doubts += [_wrong_labels(name, self, classes).any(), ~classes.any(1).all()]
+        if not doubts or not bool(torch.stack(doubts).any()):
+            return
         for part in ("x", "y"):
-            leaves = tree_leaves(getattr(self, part))
-            if not leaves:
-                raise TypeError(f"{name}.{part} holds no tensor")
-            for leaf in leaves:
-                if not isinstance(leaf, Tensor):
-                    raise TypeError(f"{name}.{part} must hold tensors, got {type(leaf).__name__}")
-                if leaf.shape[:2] != self.mask.shape:
-                    raise ValueError(
-                        f"{name}.{part} has the shape {tuple(leaf.shape)}; its first two axes must be those of the "
-                        f"mask, [task, n] = {list(self.mask.shape)}"
-                    )
+            _check_finite(f"{name}.{part}", getattr(self, part), self.mask)
+        if classes is not None:
+            _check_labels(name, self, classes)
 
 
 @dataclass
@@ -146,19 +154,24 @@ class TaskBatch(_Tasks):
         """Structural checks (shapes and dtypes only, so they are free under `torch.compile`).
 
         Raises:
-            TypeError, ValueError: as `Examples.check`, or support, query and classes disagree on the number of tasks.
+            TypeError, ValueError: as `Examples.check`; or support, query and classes disagree on the number of tasks,
+                or support and query on the form of an example.
         """
-        self.support.check("support")
-        self.query.check("query")
-        counts = {"support": self.support.tasks, "query": self.query.tasks}
-        if self.classes is not None:
-            if self.classes.dtype != torch.bool or self.classes.ndim != 2:
-                raise TypeError(
-                    f"classes must be a bool tensor [task, way], got {self.classes.dtype} {tuple(self.classes.shape)}"
-                )
-            counts["classes"] = self.classes.shape[0]
-        if len(set(counts.values())) > 1:
+        for name, part in (("support", self.support), ("query", self.query)):
+            if not isinstance(part, Examples):
+                raise TypeError(f"{name} must be Examples, got {type(part).__name__}")
+            part.check(name)
+        if self.support.tasks != self.query.tasks:
+            counts = {"support": self.support.tasks, "query": self.query.tasks}
             raise ValueError(f"support, query and classes must have the same number of tasks, got {counts}")
+        if self.classes is not None:
+            check_classes(self.classes, self.query.tasks)
+        for name in ("x", "y"):
+            learned, asked = (_form(getattr(part, name)) for part in (self.support, self.query))
+            if learned != asked:
+                raise ValueError(
+                    f"support.{name} and query.{name} must hold examples of one form, got {learned} and {asked}"
+                )
 
     def check_values(self) -> None:
         """Checks that read the data: finite inputs and targets, labels of classes that exist.
@@ -167,11 +180,66 @@ class TaskBatch(_Tasks):
             ValueError: naming the part, the task and the value.
         """
         self.check()
-        for name, examples in (("support", self.support), ("query", self.query)):
-            for part in ("x", "y"):
-                _check_finite(f"{name}.{part}", getattr(examples, part), examples.mask)
-            if self.classes is not None:
-                _check_labels(name, examples, self.classes)
+        self.support.check_values("support", self.classes)
+        self.query.check_values("query", self.classes)
+
+
+def whole_mask(name: str, tree: Tree) -> Bool[Tensor, "task n"]:
+    """The mask of examples without padding.
+
+    Raises:
+        TypeError, ValueError: `tree` does not hold tensors `[task, n, ...]`.
+    """
+    first = next(iter(tree_leaves(tree)), None)
+    if not isinstance(first, Tensor):
+        raise TypeError(f"{name} must hold tensors [task, n, ...], got {type(first).__name__}")
+    if first.ndim < 2:
+        raise ValueError(f"{name} must have the axes [task, n, ...], got the shape {tuple(first.shape)}")
+    return torch.ones(first.shape[:2], dtype=torch.bool, device=first.device)
+
+
+def check_tree(name: str, tree: Tree, mask: Any, mask_name: str = "mask") -> None:
+    """Structural checks of inputs or targets.
+
+    Raises:
+        TypeError: something is not a tensor, or the mask is not bool.
+        ValueError: the leading axes are not those of the mask, or there is no task.
+    """
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+        found = getattr(mask, "dtype", type(mask).__name__)
+        raise TypeError(f"{mask_name} must be a bool tensor [task, n], got {found}")
+    if mask.ndim != 2 or not mask.shape[0]:
+        raise ValueError(f"{mask_name} must have the axes [task, n] and a task, got the shape {tuple(mask.shape)}")
+    leaves = tree_leaves(tree)
+    if not leaves:
+        raise TypeError(f"{name} holds no tensor")
+    for leaf in leaves:
+        if not isinstance(leaf, Tensor):
+            raise TypeError(f"{name} must hold tensors, got {type(leaf).__name__}")
+        if leaf.shape[:2] != mask.shape:
+            raise ValueError(
+                f"{name} has the shape {tuple(leaf.shape)}; its first two axes must be those of the "
+                f"mask, [task, n] = {list(mask.shape)}"
+            )
+
+
+def check_classes(classes: Any, tasks: int) -> None:
+    """Structural checks of which classes exist.
+
+    Raises:
+        TypeError: not a bool tensor `[task, way]`.
+        ValueError: not of `tasks` tasks, or there is no class.
+    """
+    if not isinstance(classes, Tensor) or classes.dtype != torch.bool or classes.ndim != 2:
+        found = f"{classes.dtype} {tuple(classes.shape)}" if isinstance(classes, Tensor) else type(classes).__name__
+        raise TypeError(f"classes must be a bool tensor [task, way], got {found}")
+    if classes.shape[0] != tasks or not classes.shape[1]:
+        raise ValueError(f"classes must be [task, way] for {tasks} tasks, got the shape {tuple(classes.shape)}")
+
+
+def _form(tree: Tree) -> Any:
+    """What an example looks like: its tree, with shapes for tensors."""
+    return tree_map(lambda leaf: list(leaf.shape[2:]), tree)
 
 
 def _check_finite(name: str, tree: Tree, mask: Tensor) -> None:
@@ -182,13 +250,21 @@ def _check_finite(name: str, tree: Tree, mask: Tensor) -> None:
             raise ValueError(f"{name} has a value that is not finite in task {task}; remove or impute it")
 
 
-def _check_labels(name: str, examples: Examples, classes: Tensor) -> None:
+def _wrong_labels(name: str, examples: Examples, classes: Tensor) -> Bool[Tensor, "task n"]:
+    """Which real examples are of no class that exists."""
     labels, way = examples.y, classes.shape[1]
-    if labels.is_floating_point() or labels.dtype == torch.bool:
-        raise TypeError(f"{name}.y must hold class numbers (int64) when the tasks have classes, got {labels.dtype}")
-    outside = examples.mask & ((labels < 0) | (labels >= way))
-    known = classes.gather(1, labels.clamp(0, max(way - 1, 0)))
-    wrong = outside | (examples.mask & ~known)
+    if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.ndim != 2:
+        found = f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
+        raise TypeError(f"{name}.y must hold class numbers (int64) [task, n] when the tasks have classes, got {found}")
+    known = classes.gather(1, labels.clamp(0, way - 1)) & (labels >= 0) & (labels < way)
+    return examples.mask & ~known
+
+
+def _check_labels(name: str, examples: Examples, classes: Tensor) -> None:
+    none = ~classes.any(1)
+    if none.any():
+        raise ValueError(f"classes are all False for task {int(none.nonzero()[0])}; a task must have one at least")
+    labels, wrong = examples.y, _wrong_labels(name, examples, classes)
     if wrong.any():
         task, index = wrong.nonzero()[0].tolist()
         raise ValueError(
@@ -210,10 +286,19 @@ def pad(trees: Sequence[Tree], length: int | None = None) -> tuple[Tree, Bool[Te
         length: the padded n; the longest by default.
 
     Raises:
+        TypeError: a tree does not hold tensors.
         ValueError: there is no task, `length` is too short, or the tasks' trees differ in form.
     """
+    if not isinstance(trees, Sequence):
+        raise TypeError(f"trees must be a sequence of trees, got {type(trees).__name__}")
     if not trees:
         raise ValueError("trees is empty: there must be at least one task")
+    for number, tree in enumerate(trees):
+        leaves = tree_leaves(tree)
+        if not leaves or not all(isinstance(leaf, Tensor) and leaf.ndim for leaf in leaves):
+            raise TypeError(f"trees must hold tensors [n, ...], which that of task {number} does not")
+        if tree_structure(tree) != tree_structure(trees[0]) or len({len(leaf) for leaf in leaves}) > 1:
+            raise ValueError(f"trees must be of one form and their tensors of one length, which task {number} is not")
     counts = [tree_leaves(tree)[0].shape[0] for tree in trees]
     length = max(counts) if length is None else length
     if max(counts) > length:

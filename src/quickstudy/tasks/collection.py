@@ -13,8 +13,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from quickstudy.arguments import check_real, check_seed
 from quickstudy.tasks import draws
 from quickstudy.tasks.batch import Examples, TaskBatch
+from quickstudy.tasks.likelihood import MOST_WAYS
 from quickstudy.tasks.source import Kind, Split, TaskSource
 
 __all__ = ["Collection", "Labels", "collections", "from_arrays", "part_tasks"]
@@ -138,6 +140,8 @@ def from_arrays(
         ValueError: too few tasks for three splits, unequal lengths or forms, values that are not finite; the message
             names the task.
     """
+    if not isinstance(tasks, Sequence) or not all(isinstance(task, list | tuple) and len(task) == 2 for task in tasks):
+        raise TypeError("tasks must be a list of pairs (X, y)")
     pairs = [_arrays(number, x, y) for number, (x, y) in enumerate(tasks)]
     whole = all(np.issubdtype(y.dtype, np.integer) or y.dtype == bool for _, y in pairs)
     if kind is None:
@@ -150,8 +154,9 @@ def from_arrays(
             raise ValueError(f"y of task {number} must be class numbers [n], got the shape {y.shape}")
         if y.ndim > 2:
             raise ValueError(f"y of task {number} must be [n] or [n, targets], got the shape {y.shape}")
-        if kind == "classification" and y.min() < 0:
-            raise ValueError(f"y of task {number} has the class number {y.min()}; number the classes from 0")
+        if kind == "classification" and not 0 <= y.min() <= y.max() < MOST_WAYS:
+            wrong = y.min() if y.min() < 0 else y.max()
+            raise ValueError(f"y of task {number} has the class number {wrong}; number the classes from 0")
     forms = {(x.shape[1:], y.shape[1:]) for x, y in pairs}
     if len(forms) > 1:
         raise ValueError(f"all tasks must have examples of one form, got x and y of {sorted(forms)}")
@@ -176,6 +181,8 @@ def part_tasks(count: int, validation: float, test: float, seed: int) -> dict[st
     Raises:
         ValueError: a split would be empty.
     """
+    check_real(validation=validation, test=test)
+    check_seed(seed)
     held = [round(share * count) for share in (validation, test)]
     if min(*held, count - sum(held)) < 1:
         raise ValueError(
@@ -203,6 +210,7 @@ def collections(
     """
     if labels not in ("shared", "own"):
         raise ValueError(f"labels must be 'shared' or 'own', got {labels!r}")
+    check_real(shots=shots)
     if not shots >= 0 or (shots >= 1 and shots != int(shots)):
         raise ValueError(f"shots must be a share below 1 or a whole number of examples, got {shots}")
     ways = 1 + max(int(y.max()) for _, y in pairs) if kind == "classification" else None
@@ -221,12 +229,18 @@ def collections(
 
 def _arrays(number: int, x: ArrayLike, y: ArrayLike) -> tuple[NDArray, NDArray]:
     """One task's arrays, checked."""
-    x, y = np.asarray(x), np.asarray(y)
+    try:
+        x, y = np.asarray(x), np.asarray(y)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"X and y of task {number} must hold numbers, in rows of one length: {error}") from error
     for name, array in (("X", x), ("y", y)):
-        if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool):
-            raise TypeError(f"{name} of task {number} must hold numbers, got {array.dtype}")
-        if not np.isfinite(array).all():
-            raise ValueError(f"{name} of task {number} has a value that is not finite; remove or impute it")
+        if array.dtype.kind not in "biuf":  # bool, integers, floating point
+            raise TypeError(f"{name} of task {number} must hold real numbers, got {array.dtype}")
+        with np.errstate(over="ignore"):  # float32 is what learners are given
+            if not np.isfinite(array.astype(np.float32)).all():
+                raise ValueError(
+                    f"{name} of task {number} has a value that is not finite as float32; remove, impute or scale it"
+                )
     if x.ndim < 1 or y.ndim < 1 or len(x) != len(y):
         raise ValueError(f"X and y of task {number} must be as long as one another, got {x.shape} and {y.shape}")
     if len(x) == 0:

@@ -8,6 +8,7 @@ Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 """
 
 import zlib
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,9 +35,12 @@ def uniforms(seed: int, stream: str, first: int, count: int, each: int) -> Float
         Array `[task, each]`; row i depends on `seed`, `stream`, `first + i` and `each` alone.
 
     Raises:
+        TypeError: an argument that is no whole number.
         ValueError: a negative argument.
     """
     for name, value in (("seed", seed), ("first", first), ("count", count), ("each", each)):
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            raise TypeError(f"{name} must be a whole number, got {value!r}")
         if value < 0:
             raise ValueError(f"{name} must not be negative, got {value}")
     blocks = -(-each // _BLOCK)

@@ -7,6 +7,7 @@ function of the task's number and the seed (a `Plan`). A batch is then one gathe
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -47,7 +48,8 @@ class EpisodeShape:
         for name, least in (("ways", 1), ("shots", 0), ("queries", 1)):
             value = getattr(self, name)
             low, high = bounds(value)
-            if not (isinstance(low, int) and isinstance(high, int) and least <= low <= high):
+            whole = all(isinstance(end, Integral) and not isinstance(end, bool) for end in (low, high))
+            if not (whole and least <= low <= high):
                 raise ValueError(
                     f"{name} must be an integer of at least {least}, or a pair (least, most) of such, got {value!r}"
                 )
@@ -55,7 +57,7 @@ class EpisodeShape:
 
 def bounds(value: Range) -> tuple[int, int]:
     """(least, most) of a range."""
-    return value if isinstance(value, tuple) else (value, value)
+    return (value[0], value[1]) if isinstance(value, tuple) and len(value) == 2 else (value, value)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from quickstudy.arguments import check_whole
 from quickstudy.tasks.pool import ClassPool, part_classes
 
 __all__ = ["SUFFIXES", "from_folder", "pixels", "read_image"]
@@ -44,11 +45,14 @@ def from_folder(
         FileNotFoundError: no such folder.
         ValueError: it has no folders with images, too few classes, or an image that cannot be read (named).
     """
+    if not isinstance(root, str | Path):
+        raise TypeError(f"root must be the path of a folder, got {root!r}")
     root = Path(root)
     if not root.is_dir():
         raise FileNotFoundError(f"no folder at {root}")
     if colour not in ("RGB", "L"):
         raise ValueError(f"colour must be 'RGB' or 'L', got {colour!r}")
+    check_whole(size=size)
     if size < 1:
         raise ValueError(f"size must be at least 1 pixel, got {size}")
     files = {

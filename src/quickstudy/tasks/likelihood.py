@@ -6,7 +6,7 @@ whatever else are trained, adapted and scored by the same lines.
 
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias, get_args
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch import distributions as D
 
+from quickstudy.arguments import check_real, check_whole
 from quickstudy.rebuild import register
 from quickstudy.tasks.batch import Examples, Tree
 from quickstudy.tasks.source import Kind
@@ -21,6 +22,10 @@ from quickstudy.tasks.source import Kind
 __all__ = ["Bernoulli", "Categorical", "Gaussian", "Likelihood", "Reduction", "likelihood_for", "reduced"]
 
 Reduction: TypeAlias = Literal["mean", "sum"]
+
+# Where nothing says how many classes there are, a label is taken for a class number. A larger one is an identifier or a
+# mistake, and a vector of that length for every example would fill the memory.
+MOST_WAYS = 2**16
 
 
 def reduced(
@@ -66,6 +71,13 @@ class Likelihood(ABC):
             ValueError: their axes are not those of this likelihood.
         """
 
+    def check_values(self, name: str, examples: Examples) -> None:  # noqa: B027 - most take any number
+        """Refuse targets, of the form that `check` wants, that can have no probability; padding is zero.
+
+        Raises:
+            ValueError: naming the task and the value.
+        """
+
     def log_prob(
         self,
         raw: Float[Tensor, "task n outputs"],
@@ -108,8 +120,10 @@ class Categorical(Likelihood):
     kind = "classification"
 
     def __init__(self, ways: int | None = None) -> None:
-        if ways is not None and ways < 1:
-            raise ValueError(f"ways must be at least 1, got {ways}")
+        if ways is not None:
+            check_whole(ways=ways)
+            if ways < 1:
+                raise ValueError(f"ways must be at least 1, got {ways}")
         self.ways = ways
 
     @property
@@ -148,6 +162,13 @@ class Categorical(Likelihood):
                     f"classes must be given, since task {task} has no support: there is no label to tell them by"
                 )
             labels = torch.where(support.mask, support.y, -1)
+            wrong = support.mask & ((labels < 0) | (labels >= MOST_WAYS))
+            if wrong.any():
+                task, index = wrong.nonzero()[0].tolist()
+                raise ValueError(
+                    f"support.y is {int(labels[task, index])} for example {index} of task {task}; "
+                    f"number the classes from 0 (up to {MOST_WAYS}, unless classes are given)"
+                )
             ways = int(labels.max()) + 1 if self.ways is None else max(int(labels.max()) + 1, self.ways)
             classes = seen_classes(support, ways)
         if self.ways is None or classes.shape[1] == self.ways:
@@ -174,10 +195,14 @@ class Gaussian(Likelihood):
     kind = "regression"
 
     def __init__(self, targets: int | None = None, variance: float | None = 0.5) -> None:
-        if targets is not None and targets < 1:
-            raise ValueError(f"targets must be None or at least 1, got {targets}")
-        if variance is not None and not 0 < variance < math.inf:
-            raise ValueError(f"variance must be positive and finite, or None to predict it, got {variance}")
+        if targets is not None:
+            check_whole(targets=targets)
+            if targets < 1:
+                raise ValueError(f"targets must be None or at least 1, got {targets}")
+        if variance is not None:
+            check_real(variance=variance)
+            if not variance > 0:
+                raise ValueError(f"variance must be positive, or None to predict it, got {variance}")
         self.targets, self.variance = targets, variance
 
     @property
@@ -228,6 +253,13 @@ class Bernoulli(Likelihood):
         if y.ndim != 2:
             raise ValueError(f"Bernoulli takes one number per example, y [task, n], got the shape {tuple(y.shape)}")
 
+    def check_values(self, name: str, examples: Examples) -> None:
+        wrong = examples.mask & (examples.y != 0) & (examples.y != 1)
+        if wrong.any():
+            task, index = wrong.nonzero()[0].tolist()
+            value = float(examples.y[task, index])
+            raise ValueError(f"{name}.y is {value} for example {index} of task {task}; Bernoulli takes 0 and 1")
+
 
 def precise(raw: Tensor) -> Tensor:
     """Half precision, as autocast may hand it over, as float32: in two digits, probabilities and near points drown."""
@@ -250,7 +282,13 @@ def _form(tree: Tree) -> str:
 
 
 def likelihood_for(kind: Kind, ways: int | None = None) -> Likelihood:
-    """The usual likelihood of a kind of task: Categorical with `ways` outputs, Bernoulli, or Gaussian."""
+    """The usual likelihood of a kind of task: Categorical with `ways` outputs, Bernoulli, or Gaussian.
+
+    Raises:
+        ValueError: an unknown kind.
+    """
+    if kind not in get_args(Kind):
+        raise ValueError(f"kind must be one of {', '.join(get_args(Kind))}, got {kind!r}")
     if kind == "classification":
         return Categorical(ways)
     return Bernoulli() if kind == "binary" else Gaussian()

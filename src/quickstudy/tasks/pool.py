@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from quickstudy.arguments import check_real, check_seed, check_whole
 from quickstudy.tasks import draws
 from quickstudy.tasks.all_classes import AllClasses
 from quickstudy.tasks.episodes import ClassSampling, Episodes, EpisodeShape, Range
@@ -56,7 +57,20 @@ class ClassPool:
         Raises:
             ValueError: lengths differ; a name stands twice, is unknown or is in two splits; a split is missing.
         """
-        labels = np.asarray(labels, dtype=np.int64)
+        if not isinstance(examples, Tensor) or not examples.ndim:
+            raise TypeError(f"examples must be a tensor [example, ...], got {type(examples).__name__}")
+        if not isinstance(parts, Mapping) or not all(isinstance(part, list | tuple) for part in parts.values()):
+            raise TypeError(f"parts must hold a list of class names for every split, got {parts!r}")
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+            raise TypeError(f"names must be a list of texts, got {names!r}")
+        try:
+            labels = np.asarray(labels).astype(np.int64, casting="safe")
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"labels must be whole numbers, one per example: {error}") from error
+        if labels.ndim != 1:
+            raise ValueError(f"labels must be [example], got the shape {labels.shape}")
+        if groups is not None and np.shape(groups) != labels.shape:
+            raise ValueError(f"groups must be [example], as labels {labels.shape}, got {np.shape(groups)}")
         if len(labels) != len(examples):
             raise ValueError(f"labels has {len(labels)} entries for {len(examples)} examples")
         if len(labels) and not 0 <= labels.min() <= labels.max() < len(names):
@@ -96,6 +110,8 @@ class ClassPool:
             ValueError: a class is of another split, or of none.
         """
         self._known(split)
+        if not isinstance(names, list | tuple):
+            raise TypeError(f"names must be a list of class names, got {names!r}")
         number = {name: index for index, name in enumerate(self.names)}
         chosen: list[int] = []
         for name in names:
@@ -151,6 +167,9 @@ class ClassPool:
             minimum: what every class keeps at least, as far as it has it.
             head: the ranks up to which a class keeps everything.
         """
+        check_real(exponent=exponent)
+        check_whole(minimum=minimum, head=head)
+        check_seed(seed)
         if exponent < 0 or head < 1:
             raise ValueError(f"exponent must not be negative and head at least 1, got {exponent} and {head}")
         rows = self.parts[self._known(split)]
@@ -220,7 +239,7 @@ class ClassPool:
         return AllClasses("train", self.examples, table, self.classes("train"), size, sampling)
 
     def _known(self, split: str) -> str:
-        if split not in self.parts:
+        if not isinstance(split, str) or split not in self.parts:
             raise ValueError(f"split must be one of {', '.join(self.parts)}, got {split!r}")
         return split
 
@@ -236,6 +255,7 @@ def part_classes(
     Raises:
         ValueError: a split would be empty.
     """
+    check_real(**{f"fractions[{place}]": fraction for place, fraction in enumerate(fractions)})
     order = np.argsort(draws.uniforms(seed, "part classes", 0, 1, len(names))[0])
     validation, test = (round(fraction * len(names)) for fraction in fractions)
     if min(validation, test, len(names) - validation - test) < 1:

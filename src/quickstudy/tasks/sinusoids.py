@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from scipy.special import ndtri
 
+from quickstudy.arguments import check_real, check_whole
 from quickstudy.tasks import draws
 from quickstudy.tasks.batch import Examples, TaskBatch
 from quickstudy.tasks.episodes import Range, bounds
@@ -37,9 +38,11 @@ class SinusoidSplit(Split):
 
     def __init__(self, name: str, shots: Range, queries: int, noise: float) -> None:
         low, high = bounds(shots)
+        check_whole(queries=queries, **{"least shots": low, "most shots": high})
+        check_real(noise=noise)
         if not 0 <= low <= high or queries < 1:
             raise ValueError(f"shots must not be negative and queries at least 1, got {shots} and {queries}")
-        if not 0 <= noise < math.inf:
+        if not noise >= 0:
             raise ValueError(f"noise must be a standard deviation of at least 0, got {noise}")
         self.name, self.shots, self.queries, self.noise = name, shots, queries, noise
 

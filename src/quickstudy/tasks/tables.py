@@ -13,6 +13,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from quickstudy.arguments import check_real, check_seed
 from quickstudy.tasks.collection import Labels, check_kind, collections, part_tasks
 from quickstudy.tasks.source import Kind, TaskSource
 
@@ -62,6 +63,15 @@ def from_table(
     """
     if kind is not None:
         check_kind(kind)
+    check_real(shots=shots, validation=validation, test=test)
+    check_seed(seed)
+    for name, column in (("task", task), ("target", target)):
+        if not isinstance(column, str):
+            raise TypeError(f"{name} must be the name of a column, got {column!r}")
+    if features is not None and (not isinstance(features, list | tuple) or not features):
+        raise TypeError(f"features must be a list of names of columns, got {features!r}")
+    if not isinstance(table, pd.DataFrame | str | Path):
+        raise TypeError(f"table must be a data frame or the path of a CSV file, got {type(table).__name__}")
     if task == target:
         raise ValueError(f"task and target must be two columns, got {task!r} for both")
     frame = table if isinstance(table, pd.DataFrame) else _read(Path(table))
@@ -74,7 +84,10 @@ def from_table(
         )
         frame = frame[~unknown]
     frame = frame.reset_index(drop=True)
-    rows = list(frame.groupby(task, sort=True, observed=True).indices.values())
+    try:
+        rows = list(frame.groupby(task, sort=True, observed=True).indices.values())
+    except TypeError as error:
+        raise TypeError(f"the task column {task!r} holds values that do not name tasks: {error}") from error
     parts = part_tasks(len(rows), validation, test, seed)
     training = np.concatenate([rows[number] for number in parts["train"]])
 
@@ -86,7 +99,10 @@ def from_table(
         classes, y = np.unique(frame[target].astype(str), return_inverse=True)
         protocol["classes"] = classes.tolist()
     else:
-        y = pd.to_numeric(frame[target]).to_numpy(np.float64)
+        try:
+            y = pd.to_numeric(frame[target]).to_numpy(np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"the target {target!r} does not hold numbers, as regression wants: {error}") from error
         if not np.isfinite(y).all():
             raise ValueError(f"the target {target!r} has values that are not finite; remove those rows")
         mean, std = float(y[training].mean()), float(y[training].std())
@@ -101,7 +117,10 @@ def from_table(
 def _read(path: Path) -> pd.DataFrame:
     if not path.exists():
         raise FileNotFoundError(f"no table at {path}")
-    return pd.read_csv(path)
+    try:
+        return pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as a table: {error}") from error
 
 
 def _check_columns(frame: pd.DataFrame, roles: dict[str, str], features: Sequence[str] | None) -> None:
@@ -121,6 +140,10 @@ def _features(frame: pd.DataFrame, training: np.ndarray) -> np.ndarray:
     frame = frame.astype(dict.fromkeys(frame.select_dtypes(["bool", "boolean"]).columns, "Float64"))
     numbers = list(frame.select_dtypes("number").columns)
     words = [column for column in frame.columns if column not in numbers]
+    for column in numbers:
+        # Missing is NaN, and imputed; what is beyond float32 would be infinite to a learner.
+        if (frame[column].abs() > np.finfo(np.float32).max).any():
+            raise ValueError(f"the column {column!r} of the features has a value that is not finite as float32")
     transform = make_column_transformer(
         # The imputer would drop a column that is empty in the training tasks; without values it tells nothing.
         (make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler()), numbers),

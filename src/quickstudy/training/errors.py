@@ -1,6 +1,21 @@
 """What can go wrong in training."""
 
-__all__ = ["NonFiniteLossError"]
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["NonFiniteLossError", "naming_draws"]
+
+
+@contextmanager
+def naming_draws(first: int, count: int, seed: int) -> Iterator[None]:
+    """Add to what is wrong with a batch which draws of the split it is."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        # Others are made from more than a message, and are of something else.
+        if type(error) not in (TypeError, ValueError):
+            raise
+        raise type(error)(f"{error} (the batch is split.draw({first}, {count}, {seed}))") from error
 
 
 class NonFiniteLossError(ArithmeticError):

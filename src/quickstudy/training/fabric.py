@@ -39,6 +39,8 @@ def make_fabric(device: str = "auto", precision: Precision = "32-true") -> Fabri
     Raises:
         ValueError: an unknown device or precision, or a number of a device together with several processes.
     """
+    if not isinstance(device, str):
+        raise TypeError(f"device must be a text such as 'cpu', got {device!r}")
     accelerator, _, number = device.partition(":")
     if accelerator not in ("auto", "cpu", "cuda", "mps") or (number and not number.isdigit()):
         raise ValueError(f"device must be auto, cpu, cuda, cuda:NUMBER or mps, got {device!r}")

@@ -14,6 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from quickstudy.arguments import check_flag, check_real, check_seed, check_whole
 from quickstudy.tasks.source import Sampler
 from quickstudy.training.backward import Backward, Losses, Mean
 from quickstudy.training.fabric import Precision, make_fabric
@@ -83,11 +84,22 @@ def fit(
         The history of the run.
 
     Raises:
-        ValueError: a number out of range, or a module without parameters to train.
+        TypeError: an argument of another type.
+        ValueError: a number out of range, a malformed batch, or a module without parameters to train.
         FileExistsError: `folder` holds a run and `resume` is False.
         NonFiniteLossError: a loss or a gradient was NaN or infinite; names the step, the task and the seed.
         KeyboardInterrupt: the run was interrupted, after the running step was ended and a checkpoint written.
     """
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
+    for name, sampler in (("tasks", tasks), ("validation", validation)):
+        if not isinstance(sampler, Sampler) and not (sampler is None and name == "validation"):
+            raise TypeError(f"{name} must be a Sampler such as source.train, got {type(sampler).__name__}")
+    for name, function in (("optimizer", optimizer), ("schedule", schedule), ("backward", backward), ("score", score)):
+        if function is not None and not callable(function):
+            raise TypeError(f"{name} must be a function or None, got {function!r}")
+    if folder is not None and not isinstance(folder, str | Path):
+        raise TypeError(f"folder must be a path or None, got {folder!r}")
     counts = {
         "steps": steps,
         "validation_size": validation_size,
@@ -96,8 +108,16 @@ def fit(
         "checkpoint_every": checkpoint_every,
     }
     for name, value in counts.items():
+        if value is None and name not in ("steps", "validation_size"):
+            continue
+        check_whole(**{name: value})
         if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
+    check_whole(batch_size=batch_size)
+    check_seed(seed)
+    check_flag(compile=compile, resume=resume)
+    if clip is not None:
+        check_real(clip=clip)
     if seed < 0 or (clip is not None and not clip > 0):
         raise ValueError(f"seed must not be negative and clip must be positive, got {seed} and {clip}")
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]

@@ -20,7 +20,7 @@ from quickstudy import progress
 from quickstudy.tasks.source import Sampler
 from quickstudy.training.backward import Backward, Losses, flat
 from quickstudy.training.checkpoint import load_checkpoint, save_checkpoint
-from quickstudy.training.errors import NonFiniteLossError
+from quickstudy.training.errors import NonFiniteLossError, naming_draws
 from quickstudy.training.fabric import to_module
 from quickstudy.training.history import History, RunningMean
 from quickstudy.training.interrupt import Interrupt
@@ -105,7 +105,9 @@ class Loop:
         self.optimizer.zero_grad()
         reduces = world > 1 and getattr(self.backward, "reduces", False)
         with self.fabric.no_backward_sync(self.forward, enabled=reduces):
-            losses = self.forward(to_module(batch, self.module, self.fabric))
+            part = self.batch_size // world
+            with naming_draws(step * self.batch_size + rank * part, part, self.seed):
+                losses = self.forward(to_module(batch, self.module, self.fabric))
             self._check_finite(losses, step)
             self.backward(losses, self.fabric)
         self._check_gradients(step)
@@ -200,13 +202,15 @@ class Loop:
 
         Raises:
             FileExistsError: there is one and `resume` is False.
-            ValueError: it is a run with other steps, batch size or seed.
+            ValueError: it is a run with other steps, batch size or seed, or of another module.
         """
         if self.folder is None or not (self.folder / "checkpoint.pt").exists():
             return
         if not resume:
             raise FileExistsError(f"{self.folder} holds a run; resume it, or choose another folder")
         state = load_checkpoint(self.folder / "checkpoint.pt", self.fabric.device)
+        if not isinstance(state, dict) or "run" not in state:
+            raise ValueError(f"{self.folder / 'checkpoint.pt'} is no checkpoint of a run; choose another folder")
         if state["run"] != self._identity:
             raise ValueError(
                 f"the checkpoint in {self.folder} is of a run with {state['run']}, this one has {self._identity}; "
@@ -214,7 +218,10 @@ class Loop:
             )
         self.history = History(**state["history"])
         self.running.restore(state["running"])
-        self.module.load_state_dict(state["module"])
+        try:
+            self.module.load_state_dict(state["module"])
+        except RuntimeError as error:
+            raise ValueError(f"the checkpoint in {self.folder} is of another module: {error}") from error
         self.best = state["best"]
         self.optimizer.load_state_dict(state["optimizer"])
         if self.schedule is not None:

@@ -8,13 +8,12 @@ through an LSTM that attends to the support again and again.
 Vinyals, Blundell, Lillicrap, Kavukcuoglu & Wierstra, "Matching Networks for One Shot Learning", NeurIPS 2016.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from quickstudy.arguments import check_real, check_whole
 from quickstudy.learners.learner import Learner
 from quickstudy.learners.metric.similarity import cosine
 from quickstudy.learners.phi import Phi
@@ -50,7 +49,8 @@ class MatchingNetwork(Learner):
 
     def __init__(self, network: nn.Module, scale: float = 1.0, reduction: Reduction = "mean") -> None:
         super().__init__(Categorical(), reduction)
-        if not 0 < scale < math.inf:
+        check_real(scale=scale)
+        if not scale > 0:
             raise ValueError(f"scale must be positive and finite, got {scale}")
         self.network, self.scale = as_network(network), scale
 
@@ -109,6 +109,7 @@ class FullContextMatchingNetwork(MatchingNetwork):
         self, network: nn.Module, scale: float = 1.0, processing_steps: int = 5, reduction: Reduction = "mean"
     ) -> None:
         super().__init__(network, scale, reduction)
+        check_whole(processing_steps=processing_steps)
         if processing_steps < 1:
             raise ValueError(f"processing_steps must be at least 1, got {processing_steps}")
         self.processing_steps = processing_steps

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from quickstudy.arguments import check_flag, check_real
 from quickstudy.learners.learner import Learner
 from quickstudy.learners.metric.similarity import class_means, cosine, nearness
 from quickstudy.learners.phi import Phi
@@ -56,7 +57,9 @@ class PrototypicalNetwork(Learner):
         super().__init__(Categorical(), reduction)
         if distance not in ("euclidean", "cosine"):
             raise ValueError(f"distance must be 'euclidean' or 'cosine', got {distance!r}")
-        if not 0 < scale < math.inf:
+        check_real(scale=scale)
+        check_flag(learn_scale=learn_scale)
+        if not scale > 0:
             raise ValueError(f"scale must be positive and finite, got {scale}")
         self.network = as_network(network)
         self.distance, self.scale, self.learn_scale = distance, scale, learn_scale

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from quickstudy.arguments import check_real
 from quickstudy.learners.learner import Learner
 from quickstudy.learners.metric.similarity import squared_distance
 from quickstudy.learners.phi import Phi
@@ -46,6 +47,7 @@ class SiameseNetwork(Learner):
 
     def __init__(self, network: nn.Module, margin: float = 1.0, reduction: Reduction = "mean") -> None:
         super().__init__(Categorical(), reduction)
+        check_real(margin=margin)
         if not margin > 0:
             raise ValueError(f"margin must be positive, got {margin}")
         self.network, self.margin = as_network(network), margin
@@ -81,8 +83,8 @@ class SiameseNetwork(Learner):
     def forward(self, batch: TaskBatch) -> Float[Tensor, " task"]:
         """The contrastive loss of every task, over the pairs of its queries with its support."""
         batch.check()
-        phi, query = self.adapt(batch.support, batch.classes), batch.query.inert()
-        self.likelihood.check(query.y)
+        phi, query = self.adapt(batch.support, batch.classes), self._checked("query", batch.query)
+        self._check_values("query", query, phi["classes"])
         squared = self._distances(phi, query.x, query.mask)
         same = query.y[:, :, None] == batch.support.inert().y[:, None]
         # The root has no slope at 0, where two different classes may well begin.

@@ -12,6 +12,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 from torch.func import grad
 
+from quickstudy.arguments import check_flag, check_real, check_whole
 from quickstudy.learners.over_tasks import over_tasks
 from quickstudy.learners.phi import Phi
 from quickstudy.learners.weights import Weights, WeightsLearner
@@ -57,10 +58,21 @@ class MAML(WeightsLearner):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(network, likelihood, tasks_at_once, reduction)
+        check_whole(inner_steps=inner_steps)
+        if evaluation_steps is not None:
+            check_whole(evaluation_steps=evaluation_steps)
+        check_real(inner_rate=inner_rate)
+        check_flag(first_order=first_order)
         if inner_steps < 0 or (evaluation_steps or 0) < 0:
             raise ValueError(f"steps must not be negative, got {inner_steps} inner and {evaluation_steps} evaluation")
         if not inner_rate > 0:
             raise ValueError(f"inner_rate must be positive, got {inner_rate}")
+        if not isinstance(adapting, str):
+            raise TypeError(f"adapting must be a regular expression, got {adapting!r}")
+        try:
+            re.compile(adapting)
+        except re.error as error:
+            raise ValueError(f"adapting must be a regular expression, got {adapting!r}: {error}") from error
         self.inner_steps, self.inner_rate = inner_steps, inner_rate
         self.evaluation_steps, self.first_order, self.adapting = evaluation_steps, first_order, adapting
         names = [name for name, _ in self.predictor.named_parameters()]

@@ -8,6 +8,7 @@ Li, Zhou, Chen & Li, "Meta-SGD: Learning to Learn Quickly for Few-Shot Learning"
 import torch
 from torch import Tensor, nn
 
+from quickstudy.arguments import check_flag
 from quickstudy.learners.optimization.maml import MAML
 from quickstudy.rebuild import register
 from quickstudy.tasks.likelihood import Likelihood, Reduction
@@ -55,11 +56,12 @@ class MetaSGD(MAML):
             tasks_at_once,
             reduction,
         )
+        check_flag(per_step=per_step)
         self.per_step = per_step
         sets = max(1, inner_steps) if per_step else 1
         # Names of parameters have no dots, which those of the weights have: so they stand in order.
         self.rates = nn.ParameterList(
-            torch.full((sets, *self.predictor.get_parameter(name).shape), inner_rate) for name in self._adapted
+            torch.full((sets, *self.predictor.get_parameter(name).shape), float(inner_rate)) for name in self._adapted
         )
 
     def _rate(self, name: str, step: int) -> Tensor:

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from quickstudy.arguments import check_whole
 from quickstudy.learners.optimization.maml import MAML
 from quickstudy.learners.over_tasks import over_tasks
 from quickstudy.learners.weights import Weights
@@ -64,8 +65,10 @@ class Reptile(MAML):
             tasks_at_once=tasks_at_once,
             reduction=reduction,
         )
-        if inner_batch is not None and inner_batch < 1:
-            raise ValueError(f"inner_batch must be None or at least 1, got {inner_batch}")
+        if inner_batch is not None:
+            check_whole(inner_batch=inner_batch)
+            if inner_batch < 1:
+                raise ValueError(f"inner_batch must be None or at least 1, got {inner_batch}")
         self.inner_batch = inner_batch
 
     @classmethod
@@ -77,11 +80,11 @@ class Reptile(MAML):
         if not self.training:
             return super().forward(batch)
         batch.check()
-        support, query = batch.support, batch.query
-        self.likelihood.check(support.y)
-        self.likelihood.check(query.y)
-        both = tree_map(lambda a, b: torch.cat([a, b], 1), support, query).inert()
+        support, query = self._checked("support", batch.support), self._checked("query", batch.query)
+        both = tree_map(lambda a, b: torch.cat([a, b], 1), support, query)
         classes = self.likelihood.resolve_classes(both, batch.classes)
+        self._check_values("support", support, classes)
+        self._check_values("query", query, classes)
         reached, losses = over_tasks(self._descend, self.tasks_at_once, both, classes)
         slopes = [
             (weight * (weight.detach() - reached[name])).reshape(batch.tasks, -1).sum(1)

@@ -89,11 +89,12 @@ def packed(
         build: makes the tensors and texts.
     """
     path = cache_folder() / f"{name}-v{version}.safetensors"
-    if path.exists():
-        try:
-            return _unpacked(path)
-        except SafetensorError:
-            path.unlink()  # damaged, by a full disk say: made again below
+    try:
+        return _unpacked(path)
+    except FileNotFoundError:
+        pass
+    except SafetensorError:
+        path.unlink(missing_ok=True)  # damaged, by a full disk say: made again below, or by another process just now
     tensors, texts = build()
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata=texts)

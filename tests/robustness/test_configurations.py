@@ -1,0 +1,185 @@
+"""Constructors, training and scoring with arguments that make no sense."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import quickstudy as qs
+from quickstudy.evaluation import SinusoidOracle
+from quickstudy.learners import (
+    ANIL,
+    BOIL,
+    MAML,
+    CompletePooling,
+    FromScratch,
+    FullContextMatchingNetwork,
+    InContextTransformer,
+    MatchingNetwork,
+    MetaSGD,
+    NearestNeighbour,
+    PrototypicalNetwork,
+    Reptile,
+    SiameseNetwork,
+)
+from quickstudy.networks import MLP, Conv4, Headed, Normalization, PerExample, ResNet12
+from quickstudy.tasks import Categorical, EpisodeShape, Gaussian, likelihood_for, sinusoids
+
+from .promises import kept, modest, refused
+from .strategies import absurd, numbers
+
+pytestmark = pytest.mark.unchecked
+
+NETWORK = MLP(1, (4,))
+# What builds, and with which arguments it surely does.
+BUILDERS = {
+    MLP: {"inputs": 2, "hidden": (3,), "normalization": "none"},
+    Conv4: {"channels": 1, "size": 16, "filters": 2, "normalization": "none"},
+    ResNet12: {"channels": 1, "filters": (2, 2, 2, 2), "normalization": "none"},
+    Headed: {"network": NETWORK, "outputs": 2},
+    PerExample: {"module": torch.nn.Identity(), "width": 3},
+    Normalization: {"channels": 8, "policy": "group", "groups": 2, "momentum": 0.1, "epsilon": 1e-5},
+    Categorical: {"ways": 3},
+    Gaussian: {"targets": 2, "variance": 0.5},
+    EpisodeShape: {"ways": 2, "shots": 1, "queries": 1},
+    sinusoids: {"shots": 3, "queries": 2, "noise": 0.1},
+    likelihood_for: {"kind": "classification", "ways": 2},
+    SinusoidOracle: {"noise": 0.1, "grid": 16},
+    PrototypicalNetwork: {
+        "network": NETWORK, "distance": "cosine", "scale": 1.0, "learn_scale": True, "reduction": "mean",
+    },
+    MatchingNetwork: {"network": NETWORK, "scale": 1.0, "reduction": "sum"},
+    FullContextMatchingNetwork: {"network": NETWORK, "scale": 1.0, "processing_steps": 1, "reduction": "sum"},
+    SiameseNetwork: {"network": NETWORK, "margin": 1.0, "reduction": "mean"},
+    InContextTransformer: {
+        "network": NETWORK, "likelihood": Gaussian(), "width": 4, "layers": 1, "heads": 2, "dropout": 0.1,
+        "reduction": "mean",
+    },
+    NearestNeighbour: {"network": None, "likelihood": None, "neighbours": 1, "smoothing": 1.0},
+    CompletePooling: {"network": NETWORK, "likelihood": Gaussian(), "reduction": "mean"},
+    FromScratch: {
+        "network": NETWORK, "likelihood": Gaussian(), "steps": 1, "rate": 0.1, "weight_decay": 0.0,
+        "tasks_at_once": 1, "reduction": "mean",
+    },
+    **{
+        cls: {
+            "network": NETWORK, "likelihood": Gaussian(), "inner_steps": 1, "inner_rate": 0.1, "evaluation_steps": 1,
+            "tasks_at_once": 1, "reduction": "mean", **more,
+        }
+        for cls, more in (
+            (MAML, {"first_order": False, "adapting": ""}),
+            (ANIL, {"first_order": False}),
+            (BOIL, {"first_order": False}),
+            (MetaSGD, {"first_order": False, "adapting": "", "per_step": True}),
+            (Reptile, {"inner_batch": 2}),
+        )
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("builder", BUILDERS, ids=lambda builder: builder.__name__)
+def test_arguments_are_taken_or_refused_by_name(builder: type) -> None:
+    """One argument at a time is replaced by each of the absurd things."""
+    whole = BUILDERS[builder]
+    builder(**whole)
+
+    @modest(60)
+    @given(st.sampled_from(sorted(whole)), absurd | numbers)
+    def one(name: str, value: object) -> None:
+        aliases = {
+            "inner_steps": "steps", "evaluation_steps": "steps", "policy": "normalization",
+        }  # fmt: skip
+        kept(lambda: builder(**{**whole, name: value}), rf"{name}|{aliases.get(name, name)}")
+
+    one()
+
+
+@pytest.mark.parametrize(
+    ("builder", "arguments"),
+    [
+        (MAML, {"inner_rate": math.inf}),
+        (MAML, {"inner_steps": True}),
+        (MAML, {"inner_steps": 1.5}),
+        (MAML, {"first_order": "no"}),
+        (MAML, {"adapting": "("}),
+        (MAML, {"adapting": None}),
+        (Conv4, {"filters": 0}),
+        (Conv4, {"channels": -1}),
+        (MLP, {"inputs": 10**12}),
+        (MLP, {"hidden": "34"}),
+        (NearestNeighbour, {"smoothing": math.inf}),
+        (NearestNeighbour, {"neighbours": "one"}),
+        (FromScratch, {"rate": math.inf}),
+        (FromScratch, {"weight_decay": math.nan}),
+        (SiameseNetwork, {"margin": math.inf}),
+        (InContextTransformer, {"dropout": "0.1"}),
+        (PrototypicalNetwork, {"learn_scale": 1}),
+        (likelihood_for, {"kind": "ranking"}),
+        (EpisodeShape, {"shots": (2, 1)}),
+        (EpisodeShape, {"ways": True}),
+        (Headed, {"outputs": 0}),
+    ],
+)
+def test_what_was_taken_before(builder: type, arguments: dict) -> None:
+    refused(lambda: builder(**{**BUILDERS[builder], **arguments}), "|".join([*arguments, "steps"]))
+
+
+TASKS = sinusoids(shots=2, queries=2)
+FIT = {
+    "steps": 1, "batch_size": 1, "seed": 0, "clip": 1.0, "validation_size": 1, "validate_every": 1, "patience": 1,
+    "checkpoint_every": 1, "device": "cpu", "precision": "32-true",
+}  # fmt: skip
+# A billion steps are taken, and would run.
+impatient = absurd | numbers.filter(lambda value: not (isinstance(value, int) and value > 2))
+
+
+@modest(120)
+@given(st.sampled_from([*sorted(FIT), "tasks", "module", "optimizer", "folder"]), impatient)
+def test_fit_takes_or_refuses(tmp_path_factory: pytest.TempPathFactory, name: str, value: object) -> None:
+    if name == "folder" and isinstance(value, str | bytes):
+        return  # a folder's name may be anything
+    arguments = {"module": CompletePooling(MLP(1, (4,)), Gaussian()), "tasks": TASKS.train, **FIT, name: value}
+    history = kept(
+        lambda: qs.fit(validation=TASKS.validation, **arguments), rf"{name}|{'path' if name == 'folder' else name}"
+    )
+    if history is not None:
+        assert math.isfinite(history.losses[-1][1])
+
+
+@modest(80)
+@given(st.sampled_from(["tasks", "seed", "batch_size", "device", "precision", "split", "learner"]), impatient)
+def test_evaluate_takes_or_refuses(name: str, value: object) -> None:
+    arguments = {
+        "learner": NearestNeighbour(likelihood=Gaussian()), "split": TASKS.test, "tasks": 2, "seed": 0,
+        "batch_size": 1, "device": "cpu", "precision": "32-true", name: value,
+    }  # fmt: skip
+    scores = kept(lambda: qs.evaluate(**arguments), name)
+    if scores is not None:
+        assert all(math.isfinite(number) for number in scores.values["mse"])
+
+
+@modest(60)
+@given(numbers, numbers, numbers)
+def test_draws_take_or_refuse(first: object, count: object, seed: object) -> None:
+    if isinstance(count, int) and count > 2:
+        return  # so many tasks are taken, and fill the memory
+    kept(lambda: TASKS.train.draw(first, count, seed), "first|count|seed|task")
+
+
+def test_what_is_not_finite_in_training_is_named_by_its_draw(tmp_path: Path) -> None:
+    class Poisoned(type(TASKS.train)):
+        def draw(self, first: int, count: int, seed: int) -> qs.TaskBatch:
+            batch = super().draw(first, count, seed)
+            if first <= 5 < first + count:
+                batch.support.x[5 - first, 0] = math.nan
+            return batch
+
+    split = Poisoned("train", 2, 2, 0.0)
+    module = CompletePooling(MLP(1, (4,)), Gaussian())
+    refused(
+        lambda: qs.fit(module, split, steps=9, batch_size=4, device="cpu"), r"support\.x .* task 1.*draw\(4, 4, 0\)"
+    )
+    refused(lambda: qs.evaluate(module, split, tasks=9, batch_size=4), r"support\.x .* task 1.*draw\(4, 4, 0\)")
