@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from quickstudy.arguments import check_whole
 from quickstudy.networks.network import Network, expect_images, folded
 from quickstudy.networks.normalization import Statistics
 from quickstudy.rebuild import register
@@ -42,6 +43,7 @@ class OrientedGradients(Network):
 
     def __init__(self, channels: int = 1, size: int = 28, cell: int = 7, block: int = 2, directions: int = 9) -> None:
         super().__init__()
+        check_whole(channels=channels, size=size, cell=cell, block=block, directions=directions)
         if min(channels, cell, block, directions) < 1 or size < cell * block:
             raise ValueError(
                 "channels, cell, block and directions must be at least 1 and size at least a block, got "

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from quickstudy.arguments import check_whole
 from quickstudy.tasks import draws
 from quickstudy.tasks.batch import Examples, TaskBatch
 from quickstudy.tasks.episodes import ClassSampling, as_floats
@@ -45,6 +46,7 @@ class AllClasses(Split):
         size: int,
         sampling: ClassSampling = "proportional",
     ) -> None:
+        check_whole(size=size)
         if size < 1:
             raise ValueError(f"size must be at least 1, got {size}")
         if sampling not in ("proportional", "uniform"):

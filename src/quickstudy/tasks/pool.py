@@ -135,6 +135,9 @@ class ClassPool:
         Raises:
             ValueError: a number below one, or more classes than the split has.
         """
+        given = {key: value for key, value in (("classes", classes), ("examples", examples)) if value is not None}
+        check_whole(**given)
+        check_seed(seed)
         rows = self.parts[self._known(split)]
         if classes is not None and not 1 <= classes <= len(rows):
             raise ValueError(f"classes must lie in 1 … {len(rows)}, as many as the {split} split has, got {classes}")
@@ -149,8 +152,7 @@ class ClassPool:
             shuffled = np.take_along_axis(table, np.argsort(keys, 1), 1)[:, :examples]
             table[rows] = np.pad(shuffled, ((0, 0), (0, table.shape[1] - shuffled.shape[1])), constant_values=-1)[rows]
         chosen = rows if classes is None else np.sort(rows[order[:classes]])
-        reduced = {key: value for key, value in (("classes", classes), ("examples", examples)) if value is not None}
-        protocol = {**self.protocol, f"reduced {split}": {**reduced, "seed": seed}}
+        protocol = {**self.protocol, f"reduced {split}": {**given, "seed": seed}}
         return replace(self, table=table, parts={**self.parts, split: chosen}, protocol=protocol)
 
     def long_tailed(

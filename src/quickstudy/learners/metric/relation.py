@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from quickstudy.arguments import check_whole
 from quickstudy.learners.learner import Learner
 from quickstudy.learners.metric.similarity import class_means
 from quickstudy.learners.phi import Phi
@@ -53,6 +54,7 @@ class RelationNetwork(Learner):
 
     def __init__(self, network: nn.Module, filters: int = 64, hidden: int = 8, reduction: Reduction = "mean") -> None:
         super().__init__(Categorical(), reduction)
+        check_whole(filters=filters, hidden=hidden)
         if min(filters, hidden) < 1:
             raise ValueError(f"filters and hidden must be at least 1, got {filters} and {hidden}")
         self.network, self.filters, self.hidden = as_network(network), filters, hidden

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from quickstudy.arguments import check_real, check_seed, check_whole
 from quickstudy.learners.transfer.pretrained import Pretrained
 from quickstudy.networks import MLP, Policy
 from quickstudy.rebuild import register
@@ -53,6 +54,8 @@ class Baseline(Pretrained):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(network, pretraining, normalize, centre, reduction)
+        check_whole(steps=steps)
+        check_real(rate=rate, weight_decay=weight_decay)
         if steps < 0 or weight_decay < 0 or not rate > 0:
             raise ValueError(
                 f"steps and weight_decay must not be negative and rate must be positive, got {steps}, "
@@ -128,8 +131,10 @@ class BaselinePlusPlus(Baseline):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(network, pretraining, steps, rate, weight_decay, normalize, centre, reduction)
-        if not scale > 0 or seed < 0:
-            raise ValueError(f"scale must be positive and seed must not be negative, got {scale} and {seed}")
+        check_real(scale=scale)
+        check_seed(seed)
+        if not scale > 0:
+            raise ValueError(f"scale must be positive, got {scale}")
         self.scale, self.seed = scale, seed
         self.head = _Cosine(self.network.width, pretraining.outputs, scale)
 

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from quickstudy.arguments import check_real, check_whole
 from quickstudy.learners.over_tasks import over_tasks
 from quickstudy.learners.phi import Phi
 from quickstudy.learners.transfer.pretrained import Pretrained
@@ -58,6 +59,8 @@ class FineTuning(Pretrained):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(network, pretraining, reduction=reduction)
+        check_whole(steps=steps, **({} if tasks_at_once is None else {"tasks_at_once": tasks_at_once}))
+        check_real(rate=rate, head_rate=head_rate)
         if steps < 0 or not (rate > 0 and head_rate > 0):
             raise ValueError(
                 f"steps must not be negative and rates must be positive, got {steps}, {rate} and {head_rate}"

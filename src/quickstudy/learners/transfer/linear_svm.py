@@ -5,14 +5,13 @@
 Cortes & Vapnik, "Support-Vector Networks", Machine Learning 1995; the solver is scikit-learn's (LIBLINEAR).
 """
 
-import math
-
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from sklearn.svm import LinearSVC
 from torch import Tensor, nn
 
+from quickstudy.arguments import check_real
 from quickstudy.learners.learner import Learner
 from quickstudy.learners.phi import Phi
 from quickstudy.networks import MLP, Policy, as_network
@@ -47,8 +46,9 @@ class LinearSVM(Learner):
 
     def __init__(self, network: nn.Module | None = None, inverse_penalty: float = 1.0) -> None:
         super().__init__(Categorical())
-        if not 0 < inverse_penalty < math.inf:
-            raise ValueError(f"inverse_penalty must be positive and finite, got {inverse_penalty}")
+        check_real(inverse_penalty=inverse_penalty)
+        if not inverse_penalty > 0:
+            raise ValueError(f"inverse_penalty must be positive, got {inverse_penalty}")
         self.network = None if network is None else as_network(network)
         self.inverse_penalty = inverse_penalty
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from quickstudy.arguments import check_real, check_whole
 from quickstudy.learners.transfer.pretrained import Pretrained
 from quickstudy.networks import MLP, Policy
 from quickstudy.rebuild import register
@@ -103,10 +104,11 @@ class LogisticRegression(Pretrained):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(network, pretraining, normalize, centre, reduction)
-        if not 0 < inverse_penalty < math.inf or iterations < 1:
+        check_real(inverse_penalty=inverse_penalty)
+        check_whole(iterations=iterations)
+        if not inverse_penalty > 0 or iterations < 1:
             raise ValueError(
-                "inverse_penalty must be positive and finite and iterations at least 1, "
-                f"got {inverse_penalty} and {iterations}"
+                f"inverse_penalty must be positive and iterations at least 1, got {inverse_penalty} and {iterations}"
             )
         self.inverse_penalty, self.iterations = inverse_penalty, iterations
 

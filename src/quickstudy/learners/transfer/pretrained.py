@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from quickstudy.arguments import check_flag
 from quickstudy.learners.learner import Learner
 from quickstudy.learners.phi import Phi
 from quickstudy.networks import Statistics, as_network
@@ -60,6 +61,7 @@ class Pretrained(Learner):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(Categorical() if isinstance(pretraining, Categorical) else pretraining, reduction)
+        check_flag(normalize=normalize, centre=centre)
         self.network, self.pretraining = as_network(network), pretraining
         self.normalize, self.centre = normalize, centre
         self.head: nn.Module = nn.Linear(self.network.width, pretraining.outputs)
@@ -98,9 +100,10 @@ class Pretrained(Learner):
         features = precise(features)
         if self.centre:
             features = features - self.running_mean / self.weight_of_mean.clamp(min=_MOMENTUM)
-        if self.normalize:
-            features = F.normalize(features, dim=-1)
-        return torch.where(mask[..., None], features, 0.0), kept
+        features = torch.where(mask[..., None], features, 0.0)
+        if self._may_look and not torch.isfinite(features.square().sum()):
+            raise ValueError("x gives features that are not finite, or too large to be squared; scale the data")
+        return (F.normalize(features, dim=-1) if self.normalize else features), kept
 
     def forward(self, batch: TaskBatch) -> Float[Tensor, " task"]:
         """The pre-training loss of every task's support and query together.

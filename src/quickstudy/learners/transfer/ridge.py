@@ -5,13 +5,12 @@
 Hoerl & Kennard, "Ridge Regression: Biased Estimation for Nonorthogonal Problems", Technometrics 1970.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from quickstudy.arguments import check_real
 from quickstudy.learners.transfer.pretrained import Pretrained
 from quickstudy.networks import MLP, Policy
 from quickstudy.rebuild import register
@@ -74,8 +73,9 @@ class RidgeRegression(Pretrained):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(network, pretraining, normalize, centre, reduction)
-        if not (0 < penalty < math.inf and 0 < scale < math.inf):
-            raise ValueError(f"penalty and scale must be positive and finite, got {penalty} and {scale}")
+        check_real(penalty=penalty, scale=scale)
+        if not (penalty > 0 and scale > 0):
+            raise ValueError(f"penalty and scale must be positive, got {penalty} and {scale}")
         if isinstance(pretraining, Gaussian) and pretraining.variance is None:
             raise ValueError("ridge regression gives a mean, not a variance: use Gaussian(variance=…) with a number")
         self.penalty, self.scale = penalty, scale

@@ -4,11 +4,10 @@ Wang, Chao, Weinberger & van der Maaten, "SimpleShot: Revisiting Nearest-Neighbo
 Learning", 2019.
 """
 
-import math
-
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from quickstudy.arguments import check_real
 from quickstudy.learners.metric.similarity import class_means, nearness
 from quickstudy.learners.transfer.pretrained import Pretrained
 from quickstudy.networks import MLP, Policy
@@ -50,8 +49,9 @@ class SimpleShot(Pretrained):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(network, pretraining, normalize, centre, reduction)
-        if not 0 < scale < math.inf:
-            raise ValueError(f"scale must be positive and finite, got {scale}")
+        check_real(scale=scale)
+        if not scale > 0:
+            raise ValueError(f"scale must be positive, got {scale}")
         self.scale = scale
 
     @classmethod

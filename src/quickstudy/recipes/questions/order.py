@@ -60,13 +60,13 @@ class QuestionOrder(Recipe):
             _TOGETHER: Contestant(lambda: LogisticRegression(network(), with_targets), jointly, batch_size=4),
             _FROZEN: Contestant(lambda: LogisticRegression(network(), without), apart, batch_size=4, role="transfer"),
             _TUNED: Contestant(
-                lambda: FineTuning(network(), without, steps=40, tasks_at_once=1),
+                lambda: FineTuning(network(), without, steps=25, tasks_at_once=1),
                 batch_size=4,
                 role="transfer",
                 like=_FROZEN,
             ),
             _ALONE: Contestant(
-                lambda: FromScratch(network(), Categorical(60), steps=60, rate=5e-3, tasks_at_once=1),
+                lambda: FromScratch(network(), Categorical(60), steps=40, rate=5e-3, tasks_at_once=1),
                 batch_size=4,
                 role="baseline",
             ),

@@ -12,7 +12,7 @@ from quickstudy.tasks import Categorical, TaskSource, omniglot
 
 __all__ = ["QuestionSavings"]
 
-_SHOTS = (1, 2, 5, 10)
+_SHOTS = (1, 3, 10)
 
 
 @recipe
