@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.distributions import Distribution
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
-from quickstudy.learners.phi import Phi
+from quickstudy.learners.phi import Phi, check_phi
 from quickstudy.networks import Network, Policy
 from quickstudy.networks.vectorised import in_vmap
 from quickstudy.tasks.batch import Examples, TaskBatch, Tree, check_classes, check_tree, masked_to_zero, whole_mask
@@ -117,7 +117,7 @@ class Learner(nn.Module, ABC):
         """
         mask = whole_mask("x", x) if mask is None else mask
         check_tree("x", x, mask)
-        _check_phi(phi, mask.shape[0])
+        check_phi(phi, mask.shape[0])
         x = masked_to_zero(x, mask)
         self._check_values("query", Examples(x, mask, mask))
         try:
@@ -149,7 +149,7 @@ class Learner(nn.Module, ABC):
             TypeError, ValueError: the query is malformed, or of another form than the likelihood's.
         """
         query = self._checked("query", query)
-        _check_phi(phi, query.tasks)
+        check_phi(phi, query.tasks)
         classes = phi.get("classes")
         self._check_values("query", query, classes)
         prediction = self.likelihood.distribution(self.outputs(phi, query.x, query.mask), classes)
@@ -165,7 +165,7 @@ class Learner(nn.Module, ABC):
             TypeError, ValueError: the examples are malformed, or of classes beyond those that φ has room for.
         """
         examples = self._checked("examples", examples)
-        _check_phi(phi, examples.tasks)
+        check_phi(phi, examples.tasks)
         if "classes" in phi:
             ways = phi["classes"].shape[1]
             if (examples.y >= ways).any():
@@ -204,6 +204,18 @@ class Learner(nn.Module, ABC):
         self.likelihood.check(examples.y)
         return examples.inert()
 
+    def _joined(
+        self, batch: TaskBatch, likelihood: Likelihood | None = None
+    ) -> tuple[Examples, Bool[Tensor, "task way"] | None]:
+        """Support and query as one, checked, and the classes that exist, as a likelihood (the learner's) wants them."""
+        batch.check()
+        support, query = self._checked("support", batch.support), self._checked("query", batch.query)
+        both = tree_map(lambda a, b: torch.cat([a, b], 1), support, query)
+        classes = (likelihood or self.likelihood).resolve_classes(both, batch.classes)
+        self._check_values("support", support, classes)
+        self._check_values("query", query, classes)
+        return both, classes
+
     @property
     def _may_look(self) -> bool:
         """Whether values can be looked at: neither the compiler nor vmap has any yet."""
@@ -235,22 +247,6 @@ class Learner(nn.Module, ABC):
             TypeError, ValueError: inputs and targets do not fit each other or the learner.
         """
         return Adapted(self, x, y, classes)
-
-
-def _check_phi(phi: Any, tasks: int) -> None:
-    """Refuse what cannot be φ of these tasks.
-
-    Raises:
-        TypeError: it is no dict.
-        ValueError: it is of another number of tasks.
-    """
-    if not isinstance(phi, dict):
-        raise TypeError(f"phi must be what adapt returned, a dict of tensors, got {type(phi).__name__}")
-    for leaf in tree_leaves(phi):
-        if not isinstance(leaf, Tensor):
-            raise TypeError(f"phi must hold tensors, got {type(leaf).__name__}")
-        if leaf.ndim < 1 or leaf.shape[0] != tasks:
-            raise ValueError(f"phi is of other tasks: it has a tensor {list(leaf.shape)}, and x is of {tasks} tasks")
 
 
 def _check_outputs(raw: Float[Tensor, "task n outputs"]) -> None:

@@ -12,11 +12,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from quickstudy.files import replacing
 
-__all__ = ["Phi", "concatenate", "load_phi", "save_phi", "take"]
+__all__ = ["Phi", "check_phi", "concatenate", "load_phi", "save_phi", "take"]
 
 Phi: TypeAlias = dict[str, Any]
 
@@ -90,3 +90,19 @@ def load_phi(path: Path | str, device: str | torch.device = "cpu") -> Phi:
     except (SafetensorError, OSError, json.JSONDecodeError, AttributeError, IndexError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged, or does not hold a φ written by save_phi: {error}") from error
     return phi
+
+
+def check_phi(phi: Any, tasks: int) -> None:
+    """Refuse what cannot be φ of these tasks.
+
+    Raises:
+        TypeError: it is no dict.
+        ValueError: it is of another number of tasks.
+    """
+    if not isinstance(phi, dict):
+        raise TypeError(f"phi must be what adapt returned, a dict of tensors, got {type(phi).__name__}")
+    for leaf in tree_leaves(phi):
+        if not isinstance(leaf, Tensor):
+            raise TypeError(f"phi must hold tensors, got {type(leaf).__name__}")
+        if leaf.ndim < 1 or leaf.shape[0] != tasks:
+            raise ValueError(f"phi is of other tasks: it has a tensor {list(leaf.shape)}, and x is of {tasks} tasks")

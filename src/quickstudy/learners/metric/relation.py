@@ -84,8 +84,8 @@ class RelationNetwork(Learner):
     def forward(self, batch: TaskBatch) -> Float[Tensor, " task"]:
         """The squared error of every task's scores, over the pairs of its queries with its classes."""
         batch.check()
-        phi, query = self.adapt(batch.support, batch.classes), batch.query.inert()
-        self.likelihood.check(query.y)
+        phi, query = self.adapt(batch.support, batch.classes), self._checked("query", batch.query)
+        self._check_values("query", query, phi["classes"])
         scores = torch.sigmoid(precise(self._scores(phi, query.x, query.mask)))
         match = F.one_hot(query.y, scores.shape[-1]).to(scores.dtype)
         pairs = _pairs(query.mask, phi["classes"])

@@ -8,7 +8,6 @@ Nichol, Achiam & Schulman, "On First-Order Meta-Learning Algorithms", 2018.
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
 from quickstudy.arguments import check_whole
 from quickstudy.learners.optimization.maml import MAML
@@ -79,12 +78,7 @@ class Reptile(MAML):
         """The loss of every task, with the gradient θ − φ."""
         if not self.training:
             return super().forward(batch)
-        batch.check()
-        support, query = self._checked("support", batch.support), self._checked("query", batch.query)
-        both = tree_map(lambda a, b: torch.cat([a, b], 1), support, query)
-        classes = self.likelihood.resolve_classes(both, batch.classes)
-        self._check_values("support", support, classes)
-        self._check_values("query", query, classes)
+        both, classes = self._joined(batch)
         reached, losses = over_tasks(self._descend, self.tasks_at_once, both, classes)
         slopes = [
             (weight * (weight.detach() - reached[name])).reshape(batch.tasks, -1).sum(1)

@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
 from quickstudy.arguments import check_flag
 from quickstudy.learners.learner import Learner
@@ -102,7 +101,10 @@ class Pretrained(Learner):
             features = features - self.running_mean / self.weight_of_mean.clamp(min=_MOMENTUM)
         features = torch.where(mask[..., None], features, 0.0)
         if self._may_look and not torch.isfinite(features.square().sum()):
-            raise ValueError("x gives features that are not finite, or too large to be squared; scale the data")
+            task = int((~torch.isfinite(features.square().flatten(1).sum(1))).nonzero()[0])
+            raise ValueError(
+                f"the features of x are not finite in task {task}, or too large to be squared; scale the data"
+            )
         return (F.normalize(features, dim=-1) if self.normalize else features), kept
 
     def forward(self, batch: TaskBatch) -> Float[Tensor, " task"]:
@@ -111,12 +113,7 @@ class Pretrained(Learner):
         Raises:
             TypeError, ValueError: the batch is malformed, or has more classes than the pre-training head.
         """
-        batch.check()
-        support, query = batch.support.inert(), batch.query.inert()
-        examples = Examples(
-            _join(support.x, query.x), _join(support.y, query.y), torch.cat([support.mask, query.mask], 1)
-        )
-        classes = self.pretraining.resolve_classes(examples, batch.classes)
+        examples, classes = self._joined(batch, self.pretraining)
         features, _ = self.network(examples.x, examples.mask)
         if self.training:
             self._follow(features.detach(), examples.mask)
@@ -135,7 +132,3 @@ class Pretrained(Learner):
         momentum = _MOMENTUM * (count > 0).to(sums.dtype)
         self.running_mean.lerp_((sums / count.clamp(min=1)).to(self.running_mean.dtype), momentum)
         self.weight_of_mean.lerp_(torch.ones_like(self.weight_of_mean), momentum)
-
-
-def _join(first: Tree, second: Tree) -> Tree:
-    return tree_map(lambda a, b: torch.cat([a, b], 1), first, second)
