@@ -35,7 +35,7 @@ html_title = "quickstudy"
 html_static_path = ["_static"]
 html_css_files = ["quickstudy.css"]
 html_copy_source = html_show_sourcelink = False
-html_show_sphinx = False
+html_show_sphinx = html_show_copyright = False
 
 
 def _language(app: Any, page: str, template: str, context: dict[str, Any], tree: Any) -> None:

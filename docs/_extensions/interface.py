@@ -65,6 +65,8 @@ def _plain(line: str) -> str:
 
 
 def _docstring(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    if what == "data" and lines[:1] == (inspect.getdoc(thing) or "").splitlines()[:1]:
+        lines.clear()  # what dict or tuple say of themselves is not what this one is
     lines[:] = with_literal_blocks([_plain(line) for line in lines])
 
 

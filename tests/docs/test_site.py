@@ -1,5 +1,6 @@
 """The site builds without a warning, and asks for nothing from elsewhere."""
 
+import importlib
 import os
 import re
 import subprocess
@@ -70,6 +71,17 @@ def test_signatures_are_those_of_the_source(site: Path) -> None:
     assert arguments == "(support: Examples, classes: Bool[Tensor, 'task way'] | None=None)"
     assert returns == "Phi"
     assert signature_of(qs.tasks.EpisodeShape) is None
+
+
+PACKAGES = ["tasks", "networks", "learners", "multitask", "training", "evaluation", "recipes", "reporting", "rebuild"]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_public_name_is_described(site: Path, package: str) -> None:
+    text = (site / "api" / f"{package}.html").read_text(encoding="utf-8")
+    for name in importlib.import_module(f"quickstudy.{package}").__all__:
+        # Types that only have a name are described where they are defined.
+        assert re.search(rf'id="quickstudy\.{package}(\.\w+)*\.{name}"', text), name
 
 
 def test_lines_are_found_by_name() -> None:
