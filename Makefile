@@ -8,7 +8,7 @@ ifneq ($(wildcard $(SHARED_DATA)),)
 export QUICKSTUDY_DATA ?= $(SHARED_DATA)
 endif
 
-.PHONY: demo test lint bench readme clean
+.PHONY: demo test lint bench readme docs outputs clean
 
 demo: $(VENV)/.core
 	$(BIN)/quickstudy compare glyphs-compare --out runs/demo --resume
@@ -19,8 +19,8 @@ test: lint
 	QUICKSTUDY_CHECK_SHAPES=0 $(BIN)/python -m pytest
 
 lint: $(VENV)/.dev
-	$(BIN)/ruff check --quiet src tests benchmarks
-	$(BIN)/ruff format --check --quiet src tests benchmarks
+	$(BIN)/ruff check --quiet src tests benchmarks docs
+	$(BIN)/ruff format --check --quiet src tests benchmarks docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
@@ -29,12 +29,19 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/maml_step.py
 	$(BIN)/python benchmarks/seconds_to_97.py
 
-# The tables of README.md, from the cards in results/.
+# The tables of README.md and of the pages in docs/, from the cards in results/.
 readme: $(VENV)/.dev
-	$(BIN)/python -m quickstudy.reporting.readme README.md results
+	for page in README.md docs/*.md docs/*/*.md; do $(BIN)/python -m quickstudy.reporting.readme $$page results; done
+
+# The site, build/docs/index.html. A warning is an error. What the pages print is made anew by `make outputs`.
+docs: $(VENV)/.docs
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --builder html docs build/docs
+
+outputs: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python tests/docs/pages.py
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -45,5 +52,9 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.core
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,lint]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,lint,docs]'
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.core
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	touch $@

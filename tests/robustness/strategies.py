@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import quickstudy as qs
-from quickstudy.learners import FromScratch, Learner
+from quickstudy.learners import FineTuning, FromScratch, Learner
 from quickstudy.tasks import Examples, TaskBatch
 
 WIDTH, WAYS = 6, 4
@@ -25,13 +25,15 @@ def learners(draw: Callable, kinds: tuple[str, ...] = KINDS) -> Learner:
     kind = draw(st.sampled_from(sorted(cls.kinds & set(kinds))))
     torch.manual_seed(0)
     learner = cls.example(kind, draw(st.sampled_from(POLICIES)) if cls not in _NO_RUNNING else "support")
-    if isinstance(learner, FromScratch):
+    if isinstance(learner, FromScratch | FineTuning):
         learner.steps = 2
     return learner.train(draw(st.booleans()))
 
 
 _NO_RUNNING = {
-    cls for name, cls in LEARNERS.items() if name in ("MAML", "ANIL", "BOIL", "MetaSGD", "Reptile", "FromScratch")
+    cls
+    for name, cls in LEARNERS.items()
+    if name in ("MAML", "ANIL", "BOIL", "MetaSGD", "Reptile", "FromScratch", "FineTuning")
 }
 
 
