@@ -106,7 +106,8 @@ def _recipe_command(cls: type[Recipe], everyone: bool) -> Callable[..., None]:
             raise ValueError(f"give --seed or --seeds, not both; got {values['seed']} and {values['seeds']}")
         seeds = _parse_seeds(values["seeds"]) if values["seeds"] else [values["seed"] or 0]
         folder = values["out"] or Path("runs") / (f"{cls.name}-all" if everyone else cls.name)
-        line = shlex.join(["quickstudy", *sys.argv[1:]])
+        # What was interrupted and resumed is repeated, from its beginning, without that.
+        line = shlex.join(["quickstudy", *(argument for argument in sys.argv[1:] if argument != "--resume")])
         try:
             result = run(
                 cls(settings),

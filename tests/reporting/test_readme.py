@@ -1,5 +1,6 @@
 """What README.md says is what the cards say, and its example runs."""
 
+import json
 import re
 from pathlib import Path
 
@@ -17,10 +18,21 @@ def test_tables_are_those_of_the_cards() -> None:
     assert fill(text, ROOT / "results") == text, "run `make readme`"
 
 
-def test_every_card_is_shown() -> None:
-    text = README.read_text(encoding="utf-8")
+def test_every_card_is_shown_there_or_in_the_documentation() -> None:
+    pages = [README, *(ROOT / "docs").rglob("*.md")]
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
     for card in (ROOT / "results").glob("*.json"):
         assert f"<!-- card: {card.stem} -->" in text
+
+
+def test_answers_stand_in_a_row_each(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        card = {"claim": f"Expected of {name}.", "verdict": f"Found of {name}.", "recipe": name}
+        (tmp_path / f"{name}.json").write_text(json.dumps(card))
+    text = fill("<!-- answers: one two -->\nold\n<!-- end of answers -->", tmp_path)
+    assert "| Expected of one. | Found of one. | `one` |\n| Expected of two. | Found of two. | `two` |" in text
+    assert "old" not in text
+    assert fill(text, tmp_path) == text
 
 
 def test_a_missing_card_is_an_error(tmp_path: Path) -> None:

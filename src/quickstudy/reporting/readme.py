@@ -1,12 +1,12 @@
 """Tables of a Markdown file, filled from result cards: `python -m quickstudy.reporting.readme README.md results`.
 
 Between `<!-- card: NAME -->` and `<!-- end of card -->` stands what the card `NAME.json` says, and nothing written by
-hand.
+hand; between `<!-- answers: NAME NAME … -->` and `<!-- end of answers -->` what several say in a sentence each.
 """
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from quickstudy.files import write_text
 from quickstudy.reporting.cards import entries, read_card
 from quickstudy.reporting.tables import metric_cell
 
-__all__ = ["fill", "main", "markdown"]
+__all__ = ["answers", "fill", "main", "markdown"]
 
 _BLOCK = re.compile(r"(<!-- card: (\S+) -->\n).*?(<!-- end of card -->)", re.DOTALL)
+_ANSWERS = re.compile(r"(<!-- answers: ([^>]*) -->\n).*?(<!-- end of answers -->)", re.DOTALL)
 
 
 def fill(text: str, folder: Path) -> str:
@@ -25,10 +26,17 @@ def fill(text: str, folder: Path) -> str:
     Raises:
         FileNotFoundError: a block names a card that does not exist.
     """
-    return _BLOCK.sub(
-        lambda match: match[1] + markdown(read_card(folder / f"{match[2]}.json")) + match[3],
+    text = _BLOCK.sub(lambda match: match[1] + markdown(read_card(folder / f"{match[2]}.json")) + match[3], text)
+    return _ANSWERS.sub(
+        lambda match: match[1] + answers([read_card(folder / f"{name}.json") for name in match[2].split()]) + match[3],
         text,
     )
+
+
+def answers(cards: Sequence[Mapping[str, Any]]) -> str:
+    """A row per card: what it was to show, and what came out."""
+    rows = [f"| {card['claim']} | {card['verdict']} | `{card['recipe']}` |" for card in cards]
+    return "\n".join(["| expected | found | recipe |", "| --- | --- | --- |", *rows, ""])
 
 
 def markdown(card: Mapping[str, Any]) -> str:
