@@ -68,25 +68,34 @@ class LinearSVM(Learner):
     def _adapt(self, support: Examples, classes: Bool[Tensor, "task way"] | None) -> Phi:
         assert classes is not None  # Categorical always resolves them
         features, statistics = self._features(support.x, support.mask, None)
-        ways, width = classes.shape[1], features.shape[2]
-        weight, bias = features.new_zeros(support.tasks, ways, width), features.new_full((support.tasks, ways), -1.0)
-        for task in range(support.tasks):
-            real = support.mask[task]
-            x, y = features[task, real].cpu().double().numpy(), support.y[task, real].cpu().numpy()
-            seen = np.unique(y)
-            if len(seen) == 1:
-                bias[task, int(seen[0])] = 1.0
-            if len(seen) < 2:
-                continue
-            machine = LinearSVC(C=self.inverse_penalty, dual=False, tol=1e-10, max_iter=10_000).fit(x, y)
-            slopes, offsets = machine.coef_, machine.intercept_
-            if len(seen) == 2:  # one machine tells two classes apart
-                slopes, offsets = np.stack([-slopes[0], slopes[0]]), np.array([-offsets[0], offsets[0]])
-            rows = torch.from_numpy(seen).to(bias.device)
-            weight[task, rows] = torch.from_numpy(slopes).to(weight)
-            bias[task, rows] = torch.from_numpy(offsets).to(bias)
+        weight, bias = _machines(features, support, classes.shape[1], self.inverse_penalty)
         return {"weight": weight, "bias": bias, "statistics": statistics}
 
     def _outputs(self, phi: Phi, x: Tree, mask: Bool[Tensor, "task n"]) -> Float[Tensor, "task n way"]:
         features, _ = self._features(x, mask, phi["statistics"])
         return features @ phi["weight"].mT + phi["bias"][:, None]
+
+
+@torch.compiler.disable  # it would trace into scikit-learn
+def _machines(
+    features: Float[Tensor, "task n width"], support: Examples, ways: int, inverse_penalty: float
+) -> tuple[Float[Tensor, "task way width"], Float[Tensor, "task way"]]:
+    """Weights and bias of every task."""
+    tasks, _, width = features.shape
+    weight, bias = features.new_zeros(tasks, ways, width), features.new_full((tasks, ways), -1.0)
+    for task in range(tasks):
+        real = support.mask[task]
+        x, y = features[task, real].cpu().double().numpy(), support.y[task, real].cpu().numpy()
+        seen = np.unique(y)
+        if len(seen) == 1:
+            bias[task, int(seen[0])] = 1.0
+        if len(seen) < 2:
+            continue
+        machine = LinearSVC(C=inverse_penalty, dual=False, tol=1e-10, max_iter=10_000).fit(x, y)
+        slopes, offsets = machine.coef_, machine.intercept_
+        if len(seen) == 2:  # one machine tells two classes apart
+            slopes, offsets = np.stack([-slopes[0], slopes[0]]), np.array([-offsets[0], offsets[0]])
+        rows = torch.from_numpy(seen).to(bias.device)
+        weight[task, rows] = torch.from_numpy(slopes).to(weight)
+        bias[task, rows] = torch.from_numpy(offsets).to(bias)
+    return weight, bias
