@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from quickstudy.evaluation import compare
 from quickstudy.learners import PrototypicalNetwork
-from quickstudy.networks import Conv4
+from quickstudy.networks import Conv4, Policy
 from quickstudy.recipes.recipe import Contestant, Training
 from quickstudy.reporting import Outcome
 from quickstudy.tasks import Split
@@ -15,9 +15,9 @@ __all__ = ["DRAWINGS", "network", "percent", "prototypical", "trained", "trend"]
 DRAWINGS = 180  # that a training step shows, in every contestant of every question
 
 
-def network() -> Conv4:
+def network(normalization: Policy = "layer") -> Conv4:
     """Half as wide as in the papers, so that a question is answered in minutes on two cores."""
-    return Conv4(filters=32, normalization="layer")
+    return Conv4(filters=32, normalization=normalization)
 
 
 def trained(tasks: Split, steps: int, batch_size: int = 1, rate: float = 3e-3) -> Training:
