@@ -11,7 +11,7 @@ from quickstudy.recipes import recipes
 from quickstudy.reporting.readme import fill
 
 EVERY = sorted((ROOT / "docs").rglob("*.md"))
-_COMMON = {"seed", "seeds", "device", "out", "resume", "help"}
+_COMMON = {"seed", "seeds", "device", "out", "resume", "probes", "help"}
 
 
 def test_there_are_pages_to_run() -> None:

@@ -61,7 +61,7 @@ def test_equations_are_mathml(site: Path) -> None:
 
 def test_lines_stand_beside_their_equation(site: Path) -> None:
     text = re.sub(r"<[^>]+>", "", (site / "families" / "metric.html").read_text(encoding="utf-8"))
-    assert "prototypes = sums / counts.clamp(min=1)" in text
+    assert "means = sums / counts.clamp(min=1)" in text
 
 
 def test_signatures_are_those_of_the_source(site: Path) -> None:
