@@ -28,7 +28,9 @@ _PER_EXAMPLE = ("layer", "group", "instance", "none", "running")  # in evaluatio
 _IMAGES_AT_ONCE = 512
 
 
-def embedded(learner: Learner, split: Split, tasks: int, kept: Kept | None = None) -> tuple[Learner, Split]:
+def embedded(
+    learner: Learner, split: Split, tasks: int, kept: Kept | None = None, known_as: Tensor | None = None
+) -> tuple[Learner, Split]:
     """The learner with its network taken off, and the split with features for examples; or both as they are.
 
     They are as they are when the network's normalization looks at a task's other examples, when the learner reads
@@ -39,6 +41,7 @@ def embedded(learner: Learner, split: Split, tasks: int, kept: Kept | None = Non
         split: to be scored on.
         tasks: how many.
         kept: features that were computed before, which new ones are added to; of this learner and no other.
+        known_as: the split's examples, where they were before they were moved to the device.
     """
     network = getattr(learner, "network", None)
     if (
@@ -55,12 +58,13 @@ def embedded(learner: Learner, split: Split, tasks: int, kept: Kept | None = Non
         first, kept = split.draw(0, 1, 0), []
         if tasks * (first.support.mask.shape[1] + first.query.mask.shape[1]) <= len(rows):
             return learner, split
-    known = (f for examples, of, f in kept if examples is split.examples and np.array_equal(of, rows))
+    origin = split.examples if known_as is None else known_as
+    known = (f for examples, of, f in kept if examples is origin and np.array_equal(of, rows))
     features = next(known, None)
     if features is None:
         chunks = torch.from_numpy(rows).to(split.examples.device).split(_IMAGES_AT_ONCE)
         features = torch.cat([_features(network, as_floats(split.examples[chunk])) for chunk in chunks])
-        kept.append((split.examples, rows, features))
+        kept.append((origin, rows, features))
     drawn = copy.copy(split)
     drawn.examples = features
     drawn.table = np.where(real, np.searchsorted(rows, np.where(real, split.table, rows[0])), -1)

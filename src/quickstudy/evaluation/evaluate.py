@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from quickstudy import progress
 from quickstudy.arguments import check_whole
@@ -34,7 +35,8 @@ class Scores:
         bins: `[task, bin, 3]` for calibration; None for real targets.
         seed: of the stream of tasks.
         split: its name.
-        asked: a checksum of the targets of all queries, by which the same tasks are known.
+        asked: a checksum of the inputs of the first task and of the targets of all queries, by which the same tasks
+            are known.
     """
 
     values: dict[str, Values]
@@ -105,12 +107,14 @@ def evaluate(
     fabric = make_fabric(device, precision)
     tasks = min(tasks, split.size or tasks)
     training, home = learner.training, next((p.device for p in learner.parameters()), torch.device("cpu"))
+    examples = getattr(split, "examples", None)  # before they are moved, which makes new ones
     learner, split = learner.to(fabric.device).eval(), split.to(fabric.device)
     values: dict[str, list[Tensor]] = {}
     bins, asked = [], 0
     try:
         with progress.bar("evaluating", tasks) as bar, torch.no_grad(), fabric.autocast():
-            reader, split = embedded(learner, split, tasks, kept)
+            first_task = split.draw(0, 1, seed)
+            reader, split = embedded(learner, split, tasks, kept, examples)
             for first in range(0, tasks, batch_size):
                 count = min(batch_size, tasks - first)
                 batch = to_module(split.draw(first, count, seed), learner, fabric)
@@ -132,6 +136,8 @@ def evaluate(
                 bar.advance(batch.tasks)
     finally:
         learner.to(home).train(training)
+    # Data sets of one form give episodes whose labels are the same; their inputs are not.
+    asked = _checksum([*tree_leaves(first_task.support.x), *tree_leaves(first_task.query.x)], asked)
     return Scores(
         {name: torch.cat(value).numpy() for name, value in sorted(values.items())},
         torch.cat(bins) if bins else None,
@@ -139,6 +145,12 @@ def evaluate(
         split.name,
         asked,
     )
+
+
+def _checksum(tensors: Sequence[Tensor], start: int) -> int:
+    for tensor in tensors:
+        start = zlib.crc32(np.ascontiguousarray(tensor.cpu().numpy()).tobytes(), start)
+    return start
 
 
 def _check_finite(metric: str, value: Tensor, first: int, seed: int) -> None:

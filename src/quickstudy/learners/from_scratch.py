@@ -73,6 +73,7 @@ class FromScratch(WeightsLearner):
         weights = {
             name: weight.expand(support.tasks, *weight.shape).clone().requires_grad_()
             for name, weight in self.predictor.named_parameters()
+            if weight.requires_grad  # a frozen part stays as it is
         }
         optimizer = torch.optim.AdamW(weights.values(), lr=self.rate, weight_decay=self.weight_decay)
         for _ in range(self.steps):

@@ -46,6 +46,7 @@ class Frozen(Network):
         if not isinstance(width, int):
             raise ValueError(f"width must be the length of the features of {type(module).__name__}, got {width!r}")
         self.module, self.width = module.eval().requires_grad_(False), width
+        self.normalization = getattr(module, "normalization", "none")
 
     def train(self, mode: bool = True) -> "Frozen":
         super().train(mode)

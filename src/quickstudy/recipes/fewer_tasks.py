@@ -4,6 +4,7 @@ How much a method gains from more tasks is what learning across tasks is about, 
 what people with few related problems must know.
 """
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +15,9 @@ from quickstudy.evaluation import Probe, interval
 from quickstudy.recipes.one_run import OneRun
 from quickstudy.recipes.recipe import Contestant, Recipe
 from quickstudy.reporting import Outcome
-from quickstudy.tasks import Episodes, Split, TaskBatch, TaskSource
+from quickstudy.tasks import AllClasses, Episodes, Split, TaskBatch, TaskSource
 
-__all__ = ["SHARES", "FewTasks", "probe_fewer_tasks", "with_fewer_tasks"]
+__all__ = ["SHARES", "FewTasks", "fewest_tasks", "probe_fewer_tasks", "with_fewer_tasks"]
 
 SHARES = (1.0, 1 / 4, 1 / 16)
 ENDLESS = 256
@@ -86,16 +87,42 @@ def probe_fewer_tasks(
     device: str,
 ) -> None:
     """Train the first-named learner that is trained on fewer tasks, and add what comes of it to its probes."""
-    name = next((name for name, each in contestants.items() if each.training and each.role == "learner"), None)
-    if name is None:
-        raise ValueError("no learner of this recipe is trained across tasks; leave out --probes")
+    name = fewest_tasks(contestants)
     protocol = next(iter(outcomes[name].scores[0]))
     values = [outcomes[name].scores[0][protocol]]
+    sizes = [_size(contestants[name])]
     for share in SHARES[1:]:
         place = folder / "fewer-tasks" / f"{share:g}"
-        one = OneRun(recipe, name, with_fewer_tasks(contestants[name], share), seed, place, device)
+        fewer = with_fewer_tasks(contestants[name], share)
+        sizes.append(_size(fewer))
+        one = OneRun(recipe, name, fewer, seed, place, device)
         values.append(one.finish({protocol: tests[protocol]})[1][protocol])
     means = tuple(interval(scores.values[recipe.metric]) for scores in values)
     kind = "classes" if isinstance(contestants[name].training.tasks, Episodes) else "tasks"  # type: ignore[union-attr]
-    fewer = Probe("fewer training tasks", f"share of the training {kind}", SHARES, "training tasks", means)
-    outcomes[name].probes.append(fewer)
+    # What was trained on in fact: an episode has ways that no share can go below.
+    axis = f"training {kind}" + ("" if sizes[0] < math.inf else f" (of an endless stream, {ENDLESS} stand for all)")
+    levels = tuple(float(min(size, ENDLESS)) if sizes[0] == math.inf else size for size in sizes)
+    outcomes[name].probes.append(Probe("fewer training tasks", axis, levels, "training tasks", means))
+
+
+def fewest_tasks(contestants: dict[str, Contestant]) -> str:
+    """The first-named learner that is trained, if its tasks can be made fewer.
+
+    Raises:
+        ValueError: there is none, or it is trained on all classes at once.
+    """
+    name = next((name for name, each in contestants.items() if each.training and each.role == "learner"), None)
+    if name is None:
+        raise ValueError("no learner of this recipe is trained across tasks; leave out --probes")
+    if isinstance(contestants[name].training.tasks, AllClasses):  # type: ignore[union-attr]
+        raise ValueError(f"{name} is trained on all classes at once, not on tasks; leave out --probes")
+    return name
+
+
+def _size(contestant: Contestant) -> float:
+    """How many classes, or tasks, it is trained on."""
+    assert contestant.training is not None
+    tasks = contestant.training.tasks
+    if isinstance(tasks, Episodes):
+        return len(tasks.names)
+    return math.inf if tasks.size is None else tasks.size

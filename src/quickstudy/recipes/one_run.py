@@ -78,17 +78,16 @@ class OneRun:
                 kept=kept,
             )
             for name, source in tests.items()
-            if self._takes(name, source, learner)
+            if self._takes(source, learner)
         }
         write_text(timed, json.dumps(seconds))
         save_scores(scores, scored)
         return learner, scores, seconds
 
-    def _takes(self, protocol: str, source: TaskSource, learner: Learner) -> bool:
-        """Whether the contestant is scored under a protocol: as it says, and as far as it has outputs."""
+    def _takes(self, source: TaskSource, learner: Learner) -> bool:
+        """Whether the contestant is scored on these tasks: as far as it has outputs for their classes."""
         ways = getattr(learner.likelihood, "ways", None)
-        asked = self.contestant.protocols is None or protocol in self.contestant.protocols
-        return asked and (ways is None or source.test.ways is None or source.test.ways <= ways)
+        return ways is None or source.test.ways is None or source.test.ways <= ways
 
     def probes(self, learner: Learner, tests: dict[str, TaskSource]) -> list[Probe]:
         """How it does when the tasks of the first protocol get harder, as far as that is not known yet.
@@ -97,8 +96,8 @@ class OneRun:
         assumptions do not hold.
         """
         path = self.folder / "probes.json"
-        protocol, source = next(iter(tests.items()))
-        if learner.optimizes or self.contestant.role == "optimum" or not self._takes(protocol, source, learner):
+        source = next(iter(tests.values()))
+        if learner.optimizes or self.contestant.role == "optimum" or not self._takes(source, learner):
             return []
         if not path.exists():
             progress.console.log(f"{self.recipe.name}: {self.name}, failure probes")

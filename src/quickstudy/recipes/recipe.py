@@ -117,8 +117,6 @@ class Contestant:
             `baseline` when it looks at one task alone, or at no task, `optimum` when it knows what no learner knows.
         like: another contestant, named before this one, whose trained weights it takes over (of the same seed) instead
             of being trained: one pre-training, several heads.
-        protocols: the tests that it is scored on; None is all. Those with more classes than it has outputs are left
-            out in any case.
         series: in a sweep, the curve that it is a point of.
         at: in a sweep, where on the axis it stands (see `Recipe.axis`).
     """
@@ -128,7 +126,6 @@ class Contestant:
     batch_size: int = 32
     role: Role = "learner"
     like: str | None = None
-    protocols: tuple[str, ...] | None = None
     series: str | None = None
     at: float | None = None
 

@@ -12,7 +12,7 @@ import torch
 
 from quickstudy.files import write_text
 from quickstudy.learners import Learner
-from quickstudy.recipes.fewer_tasks import probe_fewer_tasks
+from quickstudy.recipes.fewer_tasks import fewest_tasks, probe_fewer_tasks
 from quickstudy.recipes.one_run import WEIGHTS, OneRun, with_weights
 from quickstudy.recipes.recipe import Contestant, Recipe
 from quickstudy.reporting import (
@@ -77,7 +77,9 @@ def run(
     contestants, tests = recipe.contestants(), recipe.tests()
     if recipe.main is not None and not everyone:
         contestants = {recipe.main: contestants[recipe.main]}
-    _check_likes(contestants)
+    _check_names(contestants)
+    if probes:
+        fewest_tasks(contestants)
     random = _rehearse(contestants, tests, device)
     _claim_folder(
         folder,
@@ -92,10 +94,11 @@ def run(
     for name, contestant in contestants.items():
         for seed in seeds if random[name] else seeds[:1]:
             place = run_folder(folder, name, seed, len(contestants), len(seeds))
+            seeded = contestant
             if contestant.like is not None:
                 trained = run_folder(folder, contestant.like, seed, len(contestants), len(seeds)) / WEIGHTS
-                contestant = replace(contestant, build=partial(with_weights, contestant.build, trained))
-            one = OneRun(recipe, name, contestant, seed, place, device)
+                seeded = replace(contestant, build=partial(with_weights, contestant.build, trained))
+            one = OneRun(recipe, name, seeded, seed, place, device)
             learner, scores, seconds = one.finish(tests)
             describe = contestant.training.describe() if contestant.training else None
             if contestant.like is not None:
@@ -161,9 +164,15 @@ def drawn_tasks(
     ]
 
 
-def _check_likes(contestants: dict[str, Contestant]) -> None:
+def _check_names(contestants: dict[str, Contestant]) -> None:
+    """Refuse contestants that would share a folder, or take over the weights of one that has none."""
     before: set[str] = set()
+    folders: dict[Path, str] = {}
     for name, contestant in contestants.items():
+        place = run_folder(Path(), name, 0, len(contestants), 1)
+        if place in folders:
+            raise ValueError(f"the contestants {folders[place]!r} and {name!r} would share a folder; rename one")
+        folders[place] = name
         if contestant.like is not None and (contestant.like not in before or contestant.training is not None):
             raise ValueError(
                 f"the contestant {name!r} has like={contestant.like!r}, which must name one that stands before it; and "

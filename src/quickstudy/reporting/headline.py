@@ -79,26 +79,28 @@ def _alone(learner: str, value: Mapping[str, Any], protocol: str, metric: str) -
 def sentence(difference: Mapping[str, Any], second: str | None = None) -> str:
     """A paired difference in a sentence."""
     metric, first, second = difference["metric"], difference["first"], second or difference["second"]
-    half = difference["ci95"] or 0.0
-    shown = difference["ci95"] is not None and abs(difference["mean"]) > half
+    half = difference["ci95"]
+    shown = half is not None and abs(difference["mean"]) > half
     where = f"over the same {difference['tasks']} test tasks{_seeds(difference)}"
     if metric == "accuracy":
-        size = f"{100 * abs(difference['mean']):.1f} ± {100 * half:.1f} percentage points"
+        within = "" if half is None else f" ± {100 * half:.1f}"
+        size = f"{100 * abs(difference['mean']):.1f}{within} percentage points"
         more = "more" if difference["mean"] > 0 else "less"
         if shown:
             return f"At {difference['protocol']}, {first} is right {size} {more} often than {second}, {where}."
         return (
             f"At {difference['protocol']}, {first} and {second} are right equally often within what can be told: the "
-            f"difference is {100 * difference['mean']:+.1f} ± {100 * half:.1f} percentage points, {where}."
+            f"difference is {100 * difference['mean']:+.1f}{within} percentage points, {where}."
         )
-    size = f"{abs(difference['mean']):.3f} ± {half:.3f}"
+    within = "" if half is None else f" ± {half:.3f}"
+    size = f"{abs(difference['mean']):.3f}{within}"
     if shown:
         less = "higher" if difference["mean"] > 0 else "lower"
         of = f"the {_called(metric)} of {first} is {size} {less} than that of {second}"
         return f"At {difference['protocol']}, {of}, {where}."
     return (
         f"At {difference['protocol']}, the {_called(metric)} of {first} and of {second} are equal within what can be "
-        f"told: the difference is {difference['mean']:+.3f} ± {half:.3f}, {where}."
+        f"told: the difference is {difference['mean']:+.3f}{within}, {where}."
     )
 
 

@@ -1,6 +1,7 @@
 """Runs as they lie on disk: the card, every task's scores, logs and learners."""
 
 import re
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ def run_folder(folder: Path, learner: str, seed: int, learners: int, seeds: int)
     """Where one learner of one seed lies: in the folder itself when there is one run in all, and below it otherwise."""
     if learners == 1:
         return folder if seeds == 1 else folder / f"seed{seed}"
-    return folder / re.sub(r"[^a-z0-9]+", "-", learner.lower()).strip("-") / f"seed{seed}"
+    # A name without any of these letters is known by its checksum; `run` refuses two names that look the same.
+    slug = re.sub(r"[^a-z0-9+]+", "-", learner.lower()).strip("-") or f"{zlib.crc32(learner.encode()):08x}"
+    return folder / slug / f"seed{seed}"
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,8 @@ class AllClasses(Split):
         self.name, self.examples, self.table, self.names = name, examples, table, tuple(names)
         self.examples_per_task, self.sampling, self.ways = size, sampling, len(names)
         self._sizes = (table >= 0).sum(1)
+        if not self._sizes.all():
+            raise ValueError(f"the class {names[int(self._sizes.argmin())]!r} of the {name} split has no example")
         self._classes, self._columns = np.nonzero(table >= 0)
 
     def to(self, device: Any) -> "AllClasses":

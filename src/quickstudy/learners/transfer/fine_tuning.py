@@ -84,8 +84,9 @@ class FineTuning(Pretrained):
         network = {
             name: weight.expand(tasks, *weight.shape).clone().requires_grad_()
             for name, weight in self.network.named_parameters()
+            if weight.requires_grad  # a frozen part stays as it is
         }
-        like = next(iter(network.values()))
+        like = next(self.network.parameters())
         head = {
             "weight": like.new_zeros(tasks, outputs, self.network.width).requires_grad_(),
             "bias": like.new_zeros(tasks, outputs).requires_grad_(),

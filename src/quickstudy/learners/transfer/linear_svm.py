@@ -1,6 +1,6 @@
 """A linear support vector machine on given features: with hand-made ones, what came before learned representations.
 
-    min over w, b of  ½ ‖w‖² + C Σ_i max(0, 1 − t_i (w·x_i + b))²,   t = ±1, every class against the others
+    min over w, b of  ½ (‖w‖² + b²) + C Σ_i max(0, 1 − t_i (w·x_i + b))²,   t = ±1, every class against the others
 
 Cortes & Vapnik, "Support-Vector Networks", Machine Learning 1995; the solver is scikit-learn's (LIBLINEAR).
 """

@@ -1,11 +1,12 @@
 """Does accuracy on new classes grow with the number of classes that one has trained on?"""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from quickstudy.learners import SimpleShot
-from quickstudy.recipes.questions.common import DRAWINGS, network, prototypical, trained, trend
+from quickstudy.recipes.questions.common import DRAWINGS, network, percent, prototypical, trained, trend
 from quickstudy.recipes.recipe import Contestant, Recipe, option, recipe
 from quickstudy.reporting import Outcome
 from quickstudy.tasks import Categorical, TaskSource, omniglot
@@ -55,7 +56,24 @@ class QuestionClasses(Recipe):
         return everyone
 
     def answer(self, outcomes: Mapping[str, Outcome]) -> str:
-        return " ".join(trend(outcomes, series, "20way1shot", "training classes") for series in (_EPISODES, _PLAIN))
+        plain = [outcome for outcome in outcomes.values() if outcome.series == _PLAIN and outcome.curves]
+        learned = [
+            f"{percent(outcome, '20way1shot')} with {outcome.at:g}, its loss being {_end(outcome):.0%} of chance"
+            for outcome in plain
+        ]
+        said = trend(outcomes, _EPISODES, "20way1shot", "training classes")
+        if not learned:
+            return said
+        return (
+            f"{said} {_PLAIN}, pre-trained over all classes at once, has {'; '.join(learned)}: with many classes plain "
+            "pre-training is far from done after as many steps."
+        )
+
+
+def _end(outcome: Outcome) -> float:
+    """The last training loss, over the seeds, as a share of that of guessing among the classes."""
+    last = [curve[-1]["loss"] for curve in outcome.curves]
+    return sum(last) / len(last) / math.log(outcome.at or 2)
 
 
 def _plain(classes: int) -> SimpleShot:

@@ -41,9 +41,14 @@ def trend(outcomes: Mapping[str, Outcome], series: str, protocol: str, unit: str
     points = sorted((o for o in outcomes.values() if o.series == series), key=lambda o: o.at or 0.0)
     whole = compare(points[-1].runs(protocol), points[0].runs(protocol), "accuracy")
     moves = {True: "grows", False: "falls", None: "does not change"}[whole.better]
-    steps = [(a.at, b.at, compare(b.runs(protocol), a.runs(protocol), "accuracy").better) for a, b in pairwise(points)]
-    other = [f"from {a:g} to {b:g}" for a, b, better in steps if better != whole.better]
-    rest = f"; not shown {', '.join(other)}" if other else "; every step is shown"
+    steps = [
+        (f"from {a.at:g} to {b.at:g}", compare(b.runs(protocol), a.runs(protocol), "accuracy").better)
+        for a, b in pairwise(points)
+    ]
+    unsure, back = ([at for at, better in steps if better == which] for which in (None, not whole.better))
+    rest = f"; not shown {', '.join(unsure)}" if unsure else ""
+    rest += f"; the other way {', '.join(back)}" if back else ""
+    rest = rest or "; every step is shown"
     return (
         f"At {protocol}, {series} {moves} from {percent(points[0], protocol)} with {points[0].at:g} {unit} to "
         f"{percent(points[-1], protocol)} with {points[-1].at:g}{rest if whole.better is not None else ''}."

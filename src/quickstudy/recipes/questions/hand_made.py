@@ -3,16 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from quickstudy.evaluation import compare
 from quickstudy.learners import FromScratch, LinearSVM
 from quickstudy.networks import Conv4, OrientedGradients
 from quickstudy.recipes.questions.common import DRAWINGS, percent, prototypical, trained
 from quickstudy.recipes.recipe import Contestant, Recipe, option, recipe
 from quickstudy.reporting import Outcome
-from quickstudy.tasks import Categorical, ClassPool, TaskSource, mnist, omniglot
-from quickstudy.tasks.source import SPLITS
+from quickstudy.tasks import Categorical, TaskSource, mnist, omniglot
 
 __all__ = ["QuestionHandMade"]
 
@@ -22,7 +19,7 @@ _HAND, _PIXELS, _NETWORK, _OTHERS = "HOG + SVM", "pixels + SVM", "end to end", "
 
 @recipe
 class QuestionHandMade(Recipe):
-    """Ten-way digit recognition from 1 to 100 examples of each, support and query by different writers.
+    """Ten-way digit recognition from 1 to 100 examples; support and query of a digit are by different writers.
 
     The prototypical network was trained on Omniglot and has never seen a digit.
     """
@@ -41,10 +38,7 @@ class QuestionHandMade(Recipe):
 
     def __init__(self, settings: Settings | None = None) -> None:
         super().__init__(settings)
-        pool = mnist()
-        parts = {**dict.fromkeys(SPLITS, np.zeros(0, dtype=np.int64)), "test": np.arange(10)}
-        protocol = {**pool.protocol, "parts": "all ten digits in the test tasks"}
-        self._digits = ClassPool(pool.examples, pool.table, pool.names, parts, pool.groups, protocol)
+        self._digits = mnist(parts={"train": (), "validation": (), "test": tuple("0123456789")})
         self._letters = omniglot(resize="area")
 
     def tests(self) -> dict[str, TaskSource]:

@@ -17,7 +17,7 @@ _TESTS = ((5, 1), (5, 2), (5, 5), (5, 10), (20, 1), (20, 5), (20, 10))
 
 @recipe
 class QuestionShots(Recipe):
-    """Ways and shots of training against ways and shots of the test, at equally many drawings in training.
+    """Ways and shots of training against ways and shots of the test, at 150 to 180 drawings a training step.
 
     A method with an output layer has no answer beyond the ways that it was trained for: n/a.
     """
@@ -30,7 +30,7 @@ class QuestionShots(Recipe):
     class Settings:
         """The budget."""
 
-        steps: int = option(300, f"training steps, of {DRAWINGS} drawings each")
+        steps: int = option(300, "training steps, of 150 to 180 drawings each")
 
     def __init__(self, settings: Settings | None = None) -> None:
         super().__init__(settings)
@@ -57,7 +57,7 @@ class QuestionShots(Recipe):
             "in-context, trained 5-way 1…10-shot": Contestant(
                 # With layer normalization, attention does not begin to work within so few steps.
                 lambda: InContextTransformer(network("support"), Categorical(5), layers=2),
-                trained(self._pool.episodes(5, (1, 10), 5).train, steps, 4, rate=1e-3),
+                trained(self._pool.episodes(5, (1, 10), 5).train, steps, 3, rate=1e-3),
             ),
         }
 
