@@ -156,3 +156,16 @@ def test_tasks_are_known_by_what_they_ask() -> None:
     compare(five, again, "mse")
     with pytest.raises(ValueError, match="scored on different tasks"):
         compare(five, noisy, "mse")
+
+
+def test_tasks_of_other_data_are_other_tasks_though_their_labels_are_the_same() -> None:
+    def scores(scale: float) -> qs.evaluation.Scores:
+        x = scale * torch.arange(120.0)[:, None].expand(-1, 4)
+        names = [f"c{number}" for number in range(12)]
+        parts = {"train": names[:4], "validation": names[4:8], "test": names[8:]}
+        pool = qs.tasks.ClassPool.from_labels(x, np.arange(120) % 12, names, parts)
+        return qs.evaluate(NearestNeighbour(), pool.episodes(3, 1, 2).test, tasks=5, device="cpu")
+
+    assert scores(1.0).asked == scores(1.0).asked
+    with pytest.raises(ValueError, match="scored on different tasks"):
+        compare(scores(1.0), scores(2.0), "accuracy")

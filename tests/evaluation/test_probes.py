@@ -214,3 +214,11 @@ def test_wrong_values_are_named() -> None:
         probe(NearestNeighbour(likelihood=Gaussian()), split, "mse", tasks=5, queries=0, device="cpu")
     with pytest.raises(ValueError, match="metric must be one of mse, nll, got 'accuracy'"):
         probe(NearestNeighbour(MLP(1, (4,)), Gaussian()), split, "accuracy", tasks=2, device="cpu")
+
+
+def test_what_is_standardised_is_not_taken_for_pixels() -> None:
+    batch = glyphs().episodes(5, 2, 2).test.draw(0, 3, 0)
+    standardised = batch.map(lambda leaf: 4 * leaf - 2 if leaf.is_floating_point() else leaf)
+    applied = [{each.name: each.changes for each in perturbations_for(b)} for b in (batch, standardised)]
+    assert set(applied[0].values()) == {"queries", "support"}
+    assert set(applied[1].values()) == {"support"}

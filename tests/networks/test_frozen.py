@@ -222,3 +222,15 @@ def test_a_frozen_network_is_saved_and_checked(tmp_path: Path) -> None:
         Frozen(nn.Flatten(), 3)(examples.x, examples.mask)
     with pytest.raises(ValueError, match="whose statistics mix tasks"):
         PerExample(backbone(), 5)
+
+
+@pytest.mark.parametrize("cls", [qs.learners.FineTuning, qs.learners.FromScratch])
+def test_a_frozen_network_is_not_trained_on_a_task_either(cls: type) -> None:
+    inner = MLP(4, (8,), "layer")
+    learner = cls(Frozen(inner), qs.tasks.Categorical(3))
+    assert learner.normalization == "layer"
+    x, y = torch.randn(1, 6, 4), torch.arange(6)[None] % 3
+    phi = learner.adapt(qs.tasks.Examples.of(x, y))
+    weights = phi["network"] if cls is qs.learners.FineTuning else phi["weights"]
+    assert not [name for name in weights if "layers" in name]
+    assert learner.predict(phi, x).probs.shape == (1, 6, 3)

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from quickstudy.evaluation import compare, load_scores
+from quickstudy.learners import NearestNeighbour
 from quickstudy.recipes import Recipe, SinusoidMAML, report, run
-from quickstudy.recipes.fewer_tasks import FewTasks, with_fewer_tasks
+from quickstudy.recipes.fewer_tasks import FewTasks, fewest_tasks, with_fewer_tasks
 from quickstudy.recipes.recipe import Contestant, Training
 from quickstudy.reporting import open_run
 from quickstudy.tasks import Episodes, from_arrays, glyphs, sinusoids
@@ -124,7 +125,8 @@ def test_fewer_tasks_are_trained_on_when_asked(tmp_path: Path, monkeypatch: pyte
     assert result["metrics"] == plain["metrics"]
     *cheap, fewer = result["probes"]["learners"]["MAML"]
     assert cheap == plain["probes"]["learners"]["MAML"]
-    assert (fewer["changes"], fewer["levels"]) == ("training tasks", [1.0, 0.25, 0.0625])
+    assert (fewer["changes"], fewer["levels"]) == ("training tasks", [256.0, 64.0, 16.0])
+    assert fewer["unit"] == "training tasks (of an endless stream, 256 stand for all)"
     assert fewer["values"][0]["mean"] == plain["metrics"]["10shot.mse"]["mean"]
     assert len({value["mean"] for value in fewer["values"]}) == 3
     assert "Fewer training tasks" in (tmp_path / "run" / "report.html").read_text()
@@ -180,3 +182,11 @@ def test_shares_of_what_there_is() -> None:
         with_fewer_tasks(contestant(letters), 0)
     with pytest.raises(ValueError, match="learns nothing across tasks"):
         with_fewer_tasks(Contestant(lambda: None), 0.5)  # type: ignore[arg-type, return-value]
+
+
+def test_pre_training_on_all_classes_has_no_tasks_to_leave_out() -> None:
+    training = Training(glyphs().all_classes(20), 1, 1)
+    with pytest.raises(ValueError, match="plain is trained on all classes at once, not on tasks"):
+        fewest_tasks({"plain": Contestant(NearestNeighbour, training)})
+    with pytest.raises(ValueError, match="no learner of this recipe is trained across tasks"):
+        fewest_tasks({"nearest": Contestant(NearestNeighbour, role="baseline")})

@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 import quickstudy as qs
+from quickstudy.learners import RidgeRegression, SimpleShot
+from quickstudy.networks import Conv4
 from quickstudy.recipes import GlyphsCompare, OwnTasks, Recipe, SinusoidMAML, recipes, report, run
-from quickstudy.recipes.recipe import Training
-from quickstudy.tasks import sinusoids
+from quickstudy.recipes.recipe import Contestant, Training
+from quickstudy.reporting import run_folder
+from quickstudy.tasks import Categorical, sinusoids
 
 needs_omniglot = pytest.mark.skipif(
     not (Path(os.environ.get("QUICKSTUDY_DATA", "")) / "omniglot").exists(),
@@ -211,3 +215,46 @@ def test_the_rate_rises_and_falls() -> None:
         assert top == max(0, steps // 5 - 1)
         assert rates == sorted(rates[: top + 1]) + sorted(rates[top + 1 :], reverse=True)
         assert all(rate > 0 for rate in rates)
+
+
+class _Namesakes(SinusoidMAML):
+    """Two contestants whose names differ in what a folder's name cannot show."""
+
+    def contestants(self) -> dict[str, Contestant]:
+        nearest = super().contestants()["nearest neighbour"]
+        return {"nearest one": nearest, "nearest, one": nearest}
+
+
+def test_contestants_never_share_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="'nearest one' and 'nearest, one' would share a folder"):
+        run(_Namesakes(), tmp_path / "run", everyone=True, device="cpu")
+    assert not (tmp_path / "run").exists()
+    places = {run_folder(tmp_path, name, 0, 4, 1) for name in ("baseline", "baseline++", "기준", "方法")}
+    assert len(places) == 4
+
+
+def test_a_head_takes_over_the_weights_of_its_seed(tmp_path: Path) -> None:
+    class Heads(GlyphsCompare):
+        def contestants(self) -> dict[str, Contestant]:
+            pool = self._pool.all_classes(20)
+            known, network = Categorical(pool.ways), lambda: Conv4(filters=8, normalization="layer")
+            return {
+                "trained": Contestant(lambda: SimpleShot(network(), known), Training(pool, 2, 1), role="transfer"),
+                "other head": Contestant(lambda: RidgeRegression(network(), known), role="transfer", like="trained"),
+            }
+
+    result = run(Heads(), tmp_path, seeds=[0, 1], everyone=True, device="cpu")
+    assert result["learners"]["other head"]["training"] == {"weights of": "trained"}
+    for seed in (0, 1):
+        mine, theirs = (
+            qs.load(tmp_path / name / f"seed{seed}" / "learner.safetensors").state_dict()
+            for name in ("trained", "other-head")
+        )
+        assert all(torch.equal(mine[key], theirs[key]) for key in theirs)
+
+    class Backwards(Heads):
+        def contestants(self) -> dict[str, Contestant]:
+            return dict(reversed(super().contestants().items()))
+
+    with pytest.raises(ValueError, match="must name one that stands before it"):
+        run(Backwards(), tmp_path / "backwards", everyone=True, device="cpu")

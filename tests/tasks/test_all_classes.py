@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy import stats
 
-from quickstudy.tasks import draws
+from quickstudy.tasks import AllClasses, draws
 
 from .test_episodes import pool
 
@@ -48,6 +48,8 @@ def test_batches_are_slices_of_one_stream() -> None:
 def test_malformed() -> None:
     with pytest.raises(ValueError, match="size must be at least 1, got 0"):
         pool().all_classes(0)
+    with pytest.raises(ValueError, match="the class 'a' of the train split has no example"):
+        AllClasses("train", torch.zeros(3, 2), np.array([[-1, -1], [0, 1]]), ["a", "b"], 3)
     with pytest.raises(ValueError, match="sampling must be 'proportional' or 'uniform', got 'often'"):
         pool().all_classes(3, sampling="often")
 

@@ -149,7 +149,7 @@ def evaluate(
 
 def _checksum(tensors: Sequence[Tensor], start: int) -> int:
     for tensor in tensors:
-        start = zlib.crc32(np.ascontiguousarray(tensor.cpu().numpy()).tobytes(), start)
+        start = zlib.crc32(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes(), start)
     return start
 
 
