@@ -26,6 +26,7 @@ Kept: TypeAlias = list[tuple[Tensor, NDArray[np.int64], Tensor]]
 
 _PER_EXAMPLE = ("layer", "group", "instance", "none", "running")  # in evaluation mode
 _IMAGES_AT_ONCE = 512
+_USES = 4  # features that are kept are for further splits: how many, as a rule of thumb
 
 
 def embedded(
@@ -34,7 +35,8 @@ def embedded(
     """The learner with its network taken off, and the split with features for examples; or both as they are.
 
     They are as they are when the network's normalization looks at a task's other examples, when the learner reads
-    inputs in another way, and when `tasks` tasks ask for fewer examples than the split has and nothing is kept.
+    inputs in another way, and when `tasks` tasks ask for fewer examples than the split has
+    (for a quarter of them, when they are kept for further splits).
 
     Args:
         learner: in evaluation mode, on the device where the split's examples are.
@@ -54,10 +56,10 @@ def embedded(
         return learner, split
     real = split.table >= 0
     rows = np.unique(split.table[real])
-    if kept is None:
-        first, kept = split.draw(0, 1, 0), []
-        if tasks * (first.support.mask.shape[1] + first.query.mask.shape[1]) <= len(rows):
-            return learner, split
+    first, uses = split.draw(0, 1, 0), 1 if kept is None else _USES
+    if uses * tasks * (first.support.mask.shape[1] + first.query.mask.shape[1]) <= len(rows):
+        return learner, split
+    kept = [] if kept is None else kept
     origin = split.examples if known_as is None else known_as
     known = (f for examples, of, f in kept if examples is origin and np.array_equal(of, rows))
     features = next(known, None)

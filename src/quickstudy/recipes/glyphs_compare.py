@@ -11,6 +11,7 @@ from quickstudy.learners import (
     PrototypicalNetwork,
 )
 from quickstudy.networks import Conv4
+from quickstudy.recipes.plain_transfer import plain_transfer
 from quickstudy.recipes.recipe import Contestant, Recipe, Training, option, recipe
 from quickstudy.tasks import Categorical, TaskSource, glyphs
 from quickstudy.training import Precision
@@ -75,6 +76,10 @@ class GlyphsCompare(Recipe):
             "MAML": Contestant(
                 lambda: MAML(Conv4(filters=32, normalization="support"), likelihood, inner_steps=2, inner_rate=0.2),
                 training(_WAYS, 2, 0.5, 8, 3e-3, fast=False),
+            ),
+            **plain_transfer(
+                lambda: Conv4(normalization="layer"),
+                Training(self._pool.all_classes(120), self.settings.steps, 1, 3e-3, precision="bf16-mixed"),
             ),
             "nearest neighbour": Contestant(NearestNeighbour, batch_size=100, role="baseline"),
             "from scratch": Contestant(

@@ -5,6 +5,7 @@ from functools import partial
 
 from quickstudy.learners import MAML, FromScratch, NearestNeighbour, PrototypicalNetwork
 from quickstudy.networks import Conv4
+from quickstudy.recipes.plain_transfer import plain_transfer
 from quickstudy.recipes.recipe import Contestant, Recipe, Training, option, recipe
 from quickstudy.tasks import Categorical, TaskSource, omniglot
 
@@ -70,6 +71,10 @@ class OmniglotMAML(Recipe):
             "prototypical": Contestant(
                 lambda: PrototypicalNetwork(Conv4(normalization="layer")),
                 training(many, batch_size=1, rate=3e-3, precision="bf16-mixed"),
+            ),
+            **plain_transfer(
+                lambda: Conv4(normalization="layer"),
+                Training(self._pool.all_classes(180), chosen.steps, 1, 3e-3, precision="bf16-mixed"),
             ),
             "nearest neighbour": Contestant(NearestNeighbour, role="baseline"),
             "from scratch": Contestant(

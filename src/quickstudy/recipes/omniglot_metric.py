@@ -1,24 +1,18 @@
 """The metric family and the plain baselines on Omniglot, trained on equally many drawings, scored on the same tasks."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from quickstudy.learners import (
-    Baseline,
-    BaselinePlusPlus,
-    Learner,
-    LogisticRegression,
     MatchingNetwork,
     NearestNeighbour,
     PrototypicalNetwork,
     RelationNetwork,
-    RidgeRegression,
     SiameseNetwork,
-    SimpleShot,
 )
 from quickstudy.networks import Conv4, Policy
+from quickstudy.recipes.plain_transfer import plain_transfer
 from quickstudy.recipes.recipe import Contestant, Recipe, Training, option, recipe
-from quickstudy.tasks import Categorical, Split, TaskSource, omniglot
+from quickstudy.tasks import Split, TaskSource, omniglot
 
 __all__ = ["OmniglotMetric"]
 
@@ -54,13 +48,9 @@ class OmniglotMetric(Recipe):
     def contestants(self) -> dict[str, Contestant]:
         wide, narrow = self._pool.episodes(60, 1, 5).train, self._pool.episodes(5, 1, 5).train
         every = self._pool.all_classes(_DRAWINGS)
-        known = Categorical(every.ways)
 
         def training(tasks: Split, batch_size: int = 1, rate: float = 3e-3) -> Training:
             return Training(tasks, self.settings.steps, batch_size, rate, precision="bf16-mixed")
-
-        def head(build: Callable[[], Learner]) -> Contestant:
-            return Contestant(build, role="transfer", like="baseline")
 
         return {
             "prototypical": Contestant(lambda: PrototypicalNetwork(_network()), training(wide)),
@@ -69,11 +59,7 @@ class OmniglotMetric(Recipe):
                 lambda: RelationNetwork(_network(pools=2, normalization="running")), training(narrow, 12), 4
             ),
             "Siamese": Contestant(lambda: SiameseNetwork(_network()), training(wide)),
-            "baseline": Contestant(lambda: Baseline(_network(), known), training(every, rate=1e-2), role="transfer"),
-            "baseline++": Contestant(lambda: BaselinePlusPlus(_network(), known), training(every), role="transfer"),
-            "logistic regression": head(lambda: LogisticRegression(_network(), known)),
-            "ridge regression": head(lambda: RidgeRegression(_network(), known)),
-            "SimpleShot": head(lambda: SimpleShot(_network(), known)),
+            **plain_transfer(_network, training(every, rate=1e-2)),
             "nearest neighbour": Contestant(NearestNeighbour, role="baseline"),
         }
 

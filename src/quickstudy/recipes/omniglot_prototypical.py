@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from quickstudy.learners import CompletePooling, FromScratch, NearestNeighbour, PrototypicalNetwork
 from quickstudy.networks import Conv4
+from quickstudy.recipes.plain_transfer import plain_transfer
 from quickstudy.recipes.recipe import Contestant, Recipe, Training, option, recipe
 from quickstudy.tasks import Categorical, TaskSource, omniglot
 
@@ -54,6 +55,17 @@ class OmniglotPrototypical(Recipe):
         return {
             "prototypical": Contestant(
                 lambda: PrototypicalNetwork(Conv4(normalization=chosen.normalization)), training, batch_size=8
+            ),
+            **plain_transfer(
+                lambda: Conv4(normalization=chosen.normalization),
+                Training(
+                    self._pool.all_classes(chosen.ways * (1 + chosen.queries)),
+                    chosen.steps,
+                    1,
+                    chosen.rate,
+                    precision="bf16-mixed",
+                ),
+                batch_size=8,
             ),
             "nearest neighbour": Contestant(NearestNeighbour, role="baseline"),
             "from scratch": Contestant(

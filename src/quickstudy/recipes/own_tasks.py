@@ -6,16 +6,22 @@ from pathlib import Path
 from quickstudy.learners import (
     MAML,
     CompletePooling,
+    FineTuning,
     FromScratch,
     InContextTransformer,
+    LogisticRegression,
     NearestNeighbour,
     PrototypicalNetwork,
+    RidgeRegression,
 )
 from quickstudy.networks import MLP, Conv4
+from quickstudy.recipes.plain_transfer import plain_transfer
 from quickstudy.recipes.recipe import Contestant, Recipe, Training, option, recipe
-from quickstudy.tasks import TaskSource, from_folder, from_table, likelihood_for
+from quickstudy.tasks import ClassPool, TaskSource, from_folder, from_table, likelihood_for
 
 __all__ = ["OwnTasks"]
+
+_HEADS = {LogisticRegression: "logistic regression", RidgeRegression: "ridge regression"}
 
 
 @recipe
@@ -46,12 +52,12 @@ class OwnTasks(Recipe):
         if not self.settings.data:
             raise ValueError("own-tasks needs --data: a CSV file, or a folder with one folder of images per class")
         self._images = Path(self.settings.data).is_dir()
-        self._source = self._folder() if self._images else self._table()
+        self._pool = from_folder(self.settings.data, size=self.settings.size) if self._images else None
+        self._source = self._table() if self._pool is None else self._episodes(self._pool)
         self.metric = "mse" if self._source.train.kind == "regression" else "accuracy"
 
-    def _folder(self) -> TaskSource:
-        chosen = self.settings
-        return from_folder(chosen.data, size=chosen.size).episodes(chosen.ways, chosen.shots, chosen.queries)
+    def _episodes(self, pool: ClassPool) -> TaskSource:
+        return pool.episodes(self.settings.ways, self.settings.shots, self.settings.queries)
 
     def _table(self) -> TaskSource:
         chosen = self.settings
@@ -95,7 +101,18 @@ class OwnTasks(Recipe):
                 lambda: NearestNeighbour(likelihood=likelihood, neighbours=1 if self._images else 5), role="baseline"
             ),
         }
-        if self._images:
+        if self._pool is not None:
             prototypical = Contestant(lambda: PrototypicalNetwork(network()), training(1e-3))
-            contestants = {"prototypical": prototypical, **contestants}
+            plain = plain_transfer(network, Training(self._pool.all_classes(100), steps, 1))
+            return {"prototypical": prototypical, **contestants, **plain}
+        if self.settings.labels == "own" and source.train.kind == "classification":
+            return contestants  # no label means the same in two tasks: there is nothing to pre-train on
+        # Pre-trained as complete pooling is, which ignores what task an example is of.
+        tuned = Contestant(lambda: FineTuning(network(), likelihood), training(1e-3), role="transfer")
+        contestants["fine-tuning"] = tuned
+        head = {"classification": LogisticRegression, "regression": RidgeRegression}.get(source.train.kind)
+        if head is not None:
+            contestants[_HEADS[head]] = Contestant(
+                lambda: head(network(), likelihood), role="transfer", like="fine-tuning"
+            )
         return contestants

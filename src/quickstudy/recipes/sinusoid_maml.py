@@ -3,7 +3,15 @@
 from dataclasses import dataclass
 
 from quickstudy.evaluation import SinusoidOracle
-from quickstudy.learners import MAML, CompletePooling, FromScratch, InContextTransformer, NearestNeighbour
+from quickstudy.learners import (
+    MAML,
+    CompletePooling,
+    FineTuning,
+    FromScratch,
+    InContextTransformer,
+    NearestNeighbour,
+    RidgeRegression,
+)
 from quickstudy.networks import MLP
 from quickstudy.recipes.recipe import Contestant, Recipe, Training, option, recipe
 from quickstudy.tasks import Gaussian, TaskSource, sinusoids
@@ -58,6 +66,15 @@ class SinusoidMAML(Recipe):
                 lambda: InContextTransformer(MLP(1, (64,)), Gaussian(), width=64, layers=3),
                 training(1e-3),
                 batch_size=100,
+            ),
+            "ridge regression": Contestant(
+                lambda: RidgeRegression(MLP(1, (40, 40)), Gaussian()), training(1e-3), batch_size=100, role="transfer"
+            ),
+            "fine-tuning": Contestant(
+                lambda: FineTuning(MLP(1, (40, 40)), Gaussian(), steps=100, rate=1e-2),
+                batch_size=100,
+                role="transfer",
+                like="ridge regression",
             ),
             "nearest neighbour": Contestant(
                 lambda: NearestNeighbour(likelihood=Gaussian(), neighbours=1), batch_size=100, role="baseline"
