@@ -8,7 +8,7 @@ ifneq ($(wildcard $(SHARED_DATA)),)
 export QUICKSTUDY_DATA ?= $(SHARED_DATA)
 endif
 
-.PHONY: demo test lint bench readme docs outputs clean
+.PHONY: demo test lint bench readme docs outputs picture clean
 
 demo: $(VENV)/.core
 	$(BIN)/quickstudy compare glyphs-compare --out runs/demo --resume
@@ -32,6 +32,10 @@ bench: $(VENV)/.dev
 # The tables of README.md and of the pages in docs/, from the cards in results/.
 readme: $(VENV)/.dev
 	for page in README.md docs/*.md docs/*/*.md; do $(BIN)/python -m quickstudy.reporting.readme $$page results; done
+
+# The picture of a report, from the card of the demo. Needs a Chromium.
+picture: $(VENV)/.core
+	$(BIN)/python docs/picture.py results/glyphs-compare.json docs/report.png
 
 # The site, build/docs/index.html. A warning is an error. What the pages print is made anew by `make outputs`.
 docs: $(VENV)/.docs
