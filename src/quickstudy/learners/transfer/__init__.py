@@ -4,7 +4,7 @@ from quickstudy.learners.transfer.baseline import Baseline, BaselinePlusPlus
 from quickstudy.learners.transfer.fine_tuning import FineTuning
 from quickstudy.learners.transfer.linear_svm import LinearSVM
 from quickstudy.learners.transfer.logistic import LogisticRegression
-from quickstudy.learners.transfer.pretrained import Pretrained
+from quickstudy.learners.transfer.pretrained import FrozenFeatures, Pretrained
 from quickstudy.learners.transfer.ridge import RidgeRegression
 from quickstudy.learners.transfer.simple_shot import SimpleShot
 
@@ -12,6 +12,7 @@ __all__ = [
     "Baseline",
     "BaselinePlusPlus",
     "FineTuning",
+    "FrozenFeatures",
     "LinearSVM",
     "LogisticRegression",
     "Pretrained",

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from quickstudy.arguments import check_real, check_seed, check_whole
-from quickstudy.learners.transfer.pretrained import Pretrained
+from quickstudy.learners.transfer.pretrained import FrozenFeatures
 from quickstudy.networks import MLP, Policy
 from quickstudy.rebuild import register
 from quickstudy.tasks.batch import Examples
@@ -20,7 +20,7 @@ __all__ = ["Baseline", "BaselinePlusPlus"]
 
 
 @register
-class Baseline(Pretrained):
+class Baseline(FrozenFeatures):
     """A linear head, trained on the support's frozen features by gradient descent with momentum.
 
     The optimizer is the paper's (momentum and dampening 0.9, weight decay 0.001). Its schedule is not: the authors'
@@ -36,7 +36,7 @@ class Baseline(Pretrained):
         steps: of descent.
         rate: its learning rate.
         weight_decay: its weight decay.
-        normalize, centre, reduction: see `Pretrained`.
+        normalize, centre, reduction: see `FrozenFeatures`.
 
     Raises:
         ValueError: negative steps or decay, or a rate that is not positive.
@@ -114,7 +114,7 @@ class BaselinePlusPlus(Baseline):
         weight_decay: its weight decay.
         scale: s; the authors' code takes 2 up to 200 classes and 10 beyond.
         seed: of the directions to begin with.
-        normalize, centre, reduction: see `Pretrained`.
+        normalize, centre, reduction: see `FrozenFeatures`.
 
     Raises:
         ValueError: negative steps, decay or seed, or a rate or scale that is not positive.

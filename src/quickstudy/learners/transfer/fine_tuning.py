@@ -43,8 +43,6 @@ class FineTuning(Pretrained):
             running averages.
     """
 
-    kinds = frozenset({"classification", "binary", "regression"})
-    embeds = False
     optimizes = True
     self_contained = True
 
@@ -58,7 +56,7 @@ class FineTuning(Pretrained):
         tasks_at_once: int | None = None,
         reduction: Reduction = "mean",
     ) -> None:
-        super().__init__(network, pretraining, reduction=reduction)
+        super().__init__(network, pretraining, reduction)
         check_whole(steps=steps, **({} if tasks_at_once is None else {"tasks_at_once": tasks_at_once}))
         check_real(rate=rate, head_rate=head_rate)
         if steps < 0 or not (rate > 0 and head_rate > 0):
@@ -137,6 +135,3 @@ class FineTuning(Pretrained):
 
     def _apply_head(self, head: dict[str, Tensor], features: Float[Tensor, "n width"]) -> Tensor:
         return features @ head["weight"].mT + head["bias"]
-
-    def _fit_head(self, features: Tensor, support: Examples, classes: Tensor | None) -> dict[str, Tensor]:
-        raise NotImplementedError("the head is trained together with the network")

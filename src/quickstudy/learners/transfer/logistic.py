@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from quickstudy.arguments import check_real, check_whole
-from quickstudy.learners.transfer.pretrained import Pretrained
+from quickstudy.learners.transfer.pretrained import FrozenFeatures
 from quickstudy.networks import MLP, Policy
 from quickstudy.rebuild import register
 from quickstudy.tasks.batch import Examples
@@ -77,7 +77,7 @@ def logistic_regression(
 
 
 @register
-class LogisticRegression(Pretrained):
+class LogisticRegression(FrozenFeatures):
     """A linear head by penalised maximum likelihood, on features of length one unless told otherwise.
 
     φ holds `weight` `[task, width, way]` and `bias` `[task, way]`.
@@ -87,7 +87,7 @@ class LogisticRegression(Pretrained):
         pretraining: `Categorical(n)` for n training classes.
         inverse_penalty: C; the larger, the closer it follows the support.
         iterations: of the solver.
-        normalize, centre, reduction: see `Pretrained`.
+        normalize, centre, reduction: see `FrozenFeatures`.
 
     Raises:
         ValueError: an inverse penalty that is not positive and finite, or no iteration.

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from quickstudy.arguments import check_real
-from quickstudy.learners.transfer.pretrained import Pretrained
+from quickstudy.learners.transfer.pretrained import FrozenFeatures
 from quickstudy.networks import MLP, Policy
 from quickstudy.rebuild import register
 from quickstudy.tasks.batch import Examples
@@ -44,7 +44,7 @@ def ridge(
 
 
 @register
-class RidgeRegression(Pretrained):
+class RidgeRegression(FrozenFeatures):
     """A linear head by least squares with a penalty, for classes (one against the others) and for real targets.
 
     φ holds `weight` `[task, width, outputs]` and `bias` `[task, outputs]`.
@@ -54,7 +54,7 @@ class RidgeRegression(Pretrained):
         pretraining: `Categorical(n)` for n training classes, or `Gaussian` with a given variance.
         penalty: λ, in squared units of the features.
         scale: what the fit to one-hot classes is multiplied by to be log odds; it changes how sure, not which class.
-        normalize, centre, reduction: see `Pretrained`.
+        normalize, centre, reduction: see `FrozenFeatures`.
 
     Raises:
         ValueError: a penalty or scale that is not positive and finite, or a likelihood that predicts its variance.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from quickstudy.arguments import check_real
 from quickstudy.learners.metric.similarity import class_means, nearness
-from quickstudy.learners.transfer.pretrained import Pretrained
+from quickstudy.learners.transfer.pretrained import FrozenFeatures
 from quickstudy.networks import MLP, Policy
 from quickstudy.rebuild import register
 from quickstudy.tasks.batch import Examples
@@ -20,7 +20,7 @@ __all__ = ["SimpleShot"]
 
 
 @register
-class SimpleShot(Pretrained):
+class SimpleShot(FrozenFeatures):
     """Nothing is trained for a task: class means of f(x) − mean, divided by its length (the paper's CL2N).
 
     The mean of the training features is a running one, over the last hundred or so steps of pre-training.
@@ -33,7 +33,7 @@ class SimpleShot(Pretrained):
         normalize: give features the length one; with `centre` false, the paper's L2N, and with both false its UN.
         centre: subtract the mean of the training features first.
         scale: an inverse temperature for the squared distances; it changes how sure, not which class.
-        reduction: see `Pretrained`.
+        reduction: see `FrozenFeatures`.
 
     Raises:
         ValueError: a scale that is not positive and finite.
