@@ -6,6 +6,7 @@ import pytest
 
 from quickstudy.evaluation import Scores
 from quickstudy.reporting import Outcome, card, machine, read_card, tables, verdict, write_card
+from quickstudy.reporting.plots import _mean
 
 
 def outcome(role: str, means: list[float], spread: float = 0.1, metric: str = "accuracy") -> Outcome:
@@ -113,3 +114,13 @@ def test_the_best_is_marked_but_never_the_optimum() -> None:
     assert scores[0]["best"] == [None, 1, 1, None]
     assert scores[0]["roles"] == ["learner", "baseline", "optimum"]
     assert tables(make(ours=outcome("learner", [0.8])))[0]["best"] == [None, None, None, None]
+
+
+def test_the_mean_curve_of_runs_that_were_logged_at_different_steps() -> None:
+    one, two = np.array([[2.0, 4.0], [4.0, 2.0], [6.0, 1.0]]), np.array([[3.0, 1.0], [5.0, 3.0]])
+    steps, mean = _mean([one, two])
+    assert steps.tolist() == [3, 4, 5]
+    assert mean.tolist() == [2.0, 2.0, 2.25]
+    apart = np.array([[9.0, 1.0]])
+    assert _mean([one, apart])[0].tolist() == [2, 4, 6]  # nothing in common: the longer one
+    assert [part.tolist() for part in _mean([one])] == [[2, 4, 6], [4, 2, 1]]

@@ -278,10 +278,17 @@ def _points(lines: Lines, key: str) -> np.ndarray:
 
 
 def _mean(runs: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """The mean over runs at the steps that all of them have (early stopping may end some before others)."""
-    steps = sorted(set.intersection(*(set(points[:, 0]) for points in runs)))
-    values = [[dict(points)[step] for step in steps] for points in runs]
-    return np.array(steps), np.mean(values, 0)
+    """The mean over runs from where the last of them begins to where the first ends (it may have stopped early).
+
+    Runs may have been logged at different steps, before and after an interruption say: between these, lines are drawn.
+    """
+    first, last = max(points[0, 0] for points in runs), min(points[-1, 0] for points in runs)
+    if first > last:
+        runs = [max(runs, key=len)]
+        first, last = runs[0][0, 0], runs[0][-1, 0]
+    steps = np.unique(np.concatenate([points[:, 0] for points in runs]))
+    steps = steps[(steps >= first) & (steps <= last)]
+    return steps, np.mean([np.interp(steps, points[:, 0], points[:, 1]) for points in runs], 0)
 
 
 def _scale(axes: Axes, values: np.ndarray) -> None:
