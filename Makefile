@@ -16,7 +16,7 @@ demo: $(VENV)/.core
 # Shapes in signatures are checked in the first run of the tests; the second is for what such checks would stop.
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
-	QUICKSTUDY_CHECK_SHAPES=0 $(BIN)/python -m pytest
+	QUICKSTUDY_CHECK_SHAPES=0 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check --quiet src tests benchmarks docs
