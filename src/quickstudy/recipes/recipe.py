@@ -20,7 +20,7 @@ from quickstudy.reporting import Outcome
 from quickstudy.tasks import Split, TaskSource
 from quickstudy.training import Precision, Score
 
-__all__ = ["Contestant", "Recipe", "Training", "option", "recipe", "recipes"]
+__all__ = ["Contestant", "Recipe", "Role", "Training", "option", "recipe", "recipes"]
 
 Role: TypeAlias = Literal["learner", "transfer", "baseline", "optimum"]
 

@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 from quickstudy.evaluation import compare
 from quickstudy.learners import FineTuning, FromScratch, LogisticRegression
 from quickstudy.recipes.questions.common import DRAWINGS, network, percent, trained
-from quickstudy.recipes.recipe import Contestant, Recipe, Training, option, recipe
+from quickstudy.recipes.recipe import Contestant, Recipe, Role, Training, option, recipe
 from quickstudy.reporting import Outcome
 from quickstudy.tasks import Categorical, ClassPool, Examples, Split, TaskBatch, TaskSource, omniglot, pad
 from quickstudy.tasks.episodes import as_floats
 
 __all__ = ["QuestionOrder"]
 
-_TOGETHER, _TUNED, _FROZEN, _ALONE = "simultaneous", "sequential, fine-tuned", "sequential, frozen", "from scratch"
+_TOGETHER, _TOGETHER_TUNED = "simultaneous, frozen", "simultaneous, fine-tuned"
+_APART, _APART_TUNED = "sequential, frozen", "sequential, fine-tuned"
+_ALONE = "from scratch"
 
 
 @recipe
@@ -26,8 +28,8 @@ class QuestionOrder(Recipe):
 
     Simultaneous: one network is trained on the drawings of the thirty background alphabets and on the few training
     drawings of all targets. Sequential: on the background alphabets alone, and then on each target's training drawings.
-    Both see the same data. Heads are read out alike, by logistic regression on the target's training drawings, except
-    where fine-tuning trains them.
+    Both see the same data, and both are used alike: once with the features as they are, read out by logistic regression
+    on the target's training drawings, and once with all weights fine-tuned on them.
     """
 
     name = "question-order"
@@ -56,15 +58,20 @@ class QuestionOrder(Recipe):
         background = np.concatenate([self._pool.parts["train"], self._pool.parts["validation"]])
         jointly, with_targets = self._pretraining(np.concatenate([background, self._pool.parts["test"]]))
         apart, without = self._pretraining(background)
+
+        def frozen(classes: Categorical, training: Training, role: Role) -> Contestant:
+            return Contestant(lambda: LogisticRegression(network(), classes), training, batch_size=4, role=role)
+
+        def tuned(classes: Categorical, like: str, role: Role) -> Contestant:
+            return Contestant(
+                lambda: FineTuning(network(), classes, steps=25, tasks_at_once=1), batch_size=4, role=role, like=like
+            )
+
         return {
-            _TOGETHER: Contestant(lambda: LogisticRegression(network(), with_targets), jointly, batch_size=4),
-            _FROZEN: Contestant(lambda: LogisticRegression(network(), without), apart, batch_size=4, role="transfer"),
-            _TUNED: Contestant(
-                lambda: FineTuning(network(), without, steps=25, tasks_at_once=1),
-                batch_size=4,
-                role="transfer",
-                like=_FROZEN,
-            ),
+            _TOGETHER: frozen(with_targets, jointly, "learner"),
+            _TOGETHER_TUNED: tuned(with_targets, _TOGETHER, "learner"),
+            _APART: frozen(without, apart, "transfer"),
+            _APART_TUNED: tuned(without, _APART, "transfer"),
             _ALONE: Contestant(
                 lambda: FromScratch(network(), Categorical(60), steps=40, rate=5e-3, tasks_at_once=1),
                 batch_size=4,
@@ -81,8 +88,14 @@ class QuestionOrder(Recipe):
 
     def answer(self, outcomes: Mapping[str, Outcome]) -> str:
         parts = [f"{name} {percent(outcomes[name], 'alphabets')}" for name in outcomes]
-        found = compare(outcomes[_TOGETHER].runs("alphabets"), outcomes[_TUNED].runs("alphabets"), "accuracy")
-        return f"{', '.join(parts).capitalize()}. Simultaneous against sequential with fine-tuning: {found}."
+        frozen, tuned = (
+            compare(outcomes[together].runs("alphabets"), outcomes[apart].runs("alphabets"), "accuracy")
+            for together, apart in ((_TOGETHER, _APART), (_TOGETHER_TUNED, _APART_TUNED))
+        )
+        return (
+            f"{'; '.join(parts).capitalize()}. Simultaneous against sequential, with features as they are: {frozen}; "
+            f"with all weights fine-tuned: {tuned}."
+        )
 
 
 class _Alphabets(Split):
