@@ -98,7 +98,8 @@ def test_joint_training_sees_the_targets_training_drawings_and_no_others() -> No
     letters = pool.table[pool.parts["test"]]
     told, asked = set(letters[:, :5].ravel().tolist()), set(letters[:, 5:].ravel().tolist())
     jointly, apart = (
-        set(everyone[name].training.tasks.table.ravel().tolist()) for name in ("simultaneous, frozen", "sequential, frozen")
+        set(everyone[name].training.tasks.table.ravel().tolist())
+        for name in ("simultaneous, frozen", "sequential, frozen")
     )
     assert told < jointly
     assert not asked & jointly
