@@ -70,10 +70,10 @@ BUILDERS = {
             "tasks_at_once": 1, "reduction": "mean", **more,
         }
         for cls, more in (
-            (MAML, {"first_order": False, "adapting": ""}),
-            (ANIL, {"first_order": False}),
-            (BOIL, {"first_order": False}),
-            (MetaSGD, {"first_order": False, "adapting": "", "per_step": True}),
+            (MAML, {"adapting": ""}),
+            (ANIL, {}),
+            (BOIL, {}),
+            (MetaSGD, {"adapting": "", "per_step": True}),
             (Reptile, {"inner_batch": 2}),
         )
     },

@@ -34,7 +34,7 @@ class FromScratch(WeightsLearner):
         steps: optimizer steps, each on the whole support.
         rate: Adam's learning rate.
         weight_decay: decoupled weight decay (AdamW).
-        tasks_at_once: how many tasks to vectorise over; None is all, 1 is a loop.
+        tasks_at_once: how many tasks to vectorise over, 1 being a loop; by default what is faster on the device.
         reduction: mean or sum over examples.
 
     Raises:
@@ -75,12 +75,13 @@ class FromScratch(WeightsLearner):
             for name, weight in self.predictor.named_parameters()
             if weight.requires_grad  # a frozen part stays as it is
         }
+        at_once = self._at_once(support.x)
         optimizer = torch.optim.AdamW(weights.values(), lr=self.rate, weight_decay=self.weight_decay)
         for _ in range(self.steps):
             with torch.enable_grad():
-                losses: Any = over_tasks(self._support_loss, self.tasks_at_once, weights, support, classes)
+                losses: Any = over_tasks(self._support_loss, at_once, weights, support, classes)
                 losses.sum().backward()
             optimizer.step()
             optimizer.zero_grad()
         final = {name: weight.detach() for name, weight in weights.items()}
-        return {"weights": final, "statistics": over_tasks(self._statistics, self.tasks_at_once, final, support)}
+        return {"weights": final, "statistics": over_tasks(self._statistics, at_once, final, support)}

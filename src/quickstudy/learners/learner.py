@@ -22,7 +22,7 @@ from quickstudy.tasks.batch import Examples, TaskBatch, Tree, check_classes, che
 from quickstudy.tasks.likelihood import MOST_WAYS, Likelihood, Reduction, reduced, seen_classes
 from quickstudy.tasks.source import Kind
 
-__all__ = ["Adapted", "Learner"]
+__all__ = ["Adapted", "Learner", "with_classes"]
 
 
 class Learner(nn.Module, ABC):
@@ -101,13 +101,8 @@ class Learner(nn.Module, ABC):
         Raises:
             TypeError, ValueError: the support is malformed, or of another kind than the learner's likelihood.
         """
-        support = self._checked("support", support)
-        if classes is not None:
-            check_classes(classes, support.tasks)
-        resolved = self.likelihood.resolve_classes(support, classes)
-        self._check_values("support", support, resolved)
-        phi = self._adapt(support, resolved)
-        return phi if resolved is None else {**phi, "classes": resolved}
+        support, resolved = self._ready(support, classes)
+        return with_classes(self._adapt(support, resolved), resolved)
 
     def outputs(self, phi: Phi, x: Tree, mask: Bool[Tensor, "task n"] | None = None) -> Float[Tensor, "task n outputs"]:
         """Raw outputs for `x` `[task, n, ...]`; `predict` gives them their meaning.
@@ -196,6 +191,17 @@ class Learner(nn.Module, ABC):
         phi = self.adapt(batch.support, batch.classes)
         return self._per_example(-self.log_prob(phi, batch.query), batch.query.mask)
 
+    def _ready(
+        self, support: Examples, classes: Bool[Tensor, "task way"] | None
+    ) -> tuple[Examples, Bool[Tensor, "task way"] | None]:
+        """The support and its classes as `_adapt` takes them, once nothing is wrong with them."""
+        support = self._checked("support", support)
+        if classes is not None:
+            check_classes(classes, support.tasks)
+        resolved = self.likelihood.resolve_classes(support, classes)
+        self._check_values("support", support, resolved)
+        return support, resolved
+
     def _checked(self, name: str, examples: Examples) -> Examples:
         """The examples with their padding made inert, once their form is what the likelihood wants."""
         if not isinstance(examples, Examples):
@@ -247,6 +253,11 @@ class Learner(nn.Module, ABC):
             TypeError, ValueError: inputs and targets do not fit each other or the learner.
         """
         return Adapted(self, x, y, classes)
+
+
+def with_classes(phi: Phi, classes: Bool[Tensor, "task way"] | None) -> Phi:
+    """φ that also says which classes exist."""
+    return phi if classes is None else {**phi, "classes": classes}
 
 
 def _check_outputs(raw: Float[Tensor, "task n outputs"]) -> None:

@@ -6,16 +6,33 @@ from typing import Any, TypeVar
 import torch
 from torch.utils._pytree import tree_leaves, tree_map
 
-__all__ = ["over_tasks"]
+__all__ = ["at_once", "over_tasks"]
 
 Result = TypeVar("Result")
 
 
-def over_tasks(function: Callable[..., Result], tasks_at_once: int | None, *arguments: Any) -> Result:
-    """`function` of one task, applied to T tasks.
+# Images of one task beyond which a loop over tasks is faster on a CPU.
+_FEW_IMAGES = 8
+
+
+def at_once(tasks_at_once: int | None, x: Any) -> int | None:
+    """How many tasks to vectorise over, for `over_tasks`: as asked, or else what is faster for inputs such as these.
 
     Vectorising turns convolutions with weights per task into grouped ones. These win for many small tasks and on a
     GPU; on a CPU they lose to a loop when a task has many images (measured: 8 tasks of 80 images, twice as slow).
+
+    Args:
+        tasks_at_once: as asked; None for the default.
+        x: inputs `[task, n, ...]`; three axes or more after these make an image.
+    """
+    if tasks_at_once is not None:
+        return tasks_at_once
+    many_images = any(leaf.ndim >= 5 and leaf.shape[1] > _FEW_IMAGES for leaf in tree_leaves(x))
+    return 1 if many_images and tree_leaves(x)[0].device.type == "cpu" else None
+
+
+def over_tasks(function: Callable[..., Result], tasks_at_once: int | None, *arguments: Any) -> Result:
+    """`function` of one task, applied to T tasks.
 
     Args:
         function: takes trees of tensors without the task axis and returns such a tree.

@@ -6,7 +6,7 @@ from torch.func import functional_call
 
 from quickstudy.arguments import check_whole
 from quickstudy.learners.learner import Learner
-from quickstudy.learners.over_tasks import over_tasks
+from quickstudy.learners.over_tasks import at_once, over_tasks
 from quickstudy.learners.phi import Phi
 from quickstudy.networks import Headed, Statistics, as_network
 from quickstudy.tasks.batch import Examples, Tree, map_tensors
@@ -23,7 +23,7 @@ class WeightsLearner(Learner):
     Args:
         network: the feature extractor; a linear layer to the likelihood's outputs is put on it.
         likelihood: what the outputs mean.
-        tasks_at_once: how many tasks to vectorise over; None is all, 1 is a loop.
+        tasks_at_once: how many tasks to vectorise over, 1 being a loop; by default what is faster on the device.
         reduction: mean or sum over examples, in the support's loss and in the query's.
 
     Raises:
@@ -58,6 +58,10 @@ class WeightsLearner(Learner):
         """The feature extractor."""
         return self.predictor.network
 
+    def _at_once(self, x: Tree) -> int | None:
+        """How many tasks to vectorise over, given their inputs."""
+        return at_once(self.tasks_at_once, x)
+
     def _one_task(
         self, weights: Weights, x: Tree, mask: Bool[Tensor, " n"], statistics: Statistics | None = None
     ) -> tuple[Float[Tensor, "n outputs"], Statistics]:
@@ -85,7 +89,7 @@ class WeightsLearner(Learner):
         return self._one_task(weights, support.x, support.mask)[1]
 
     def _outputs(self, phi: Phi, x: Tree, mask: Bool[Tensor, "task n"]) -> Float[Tensor, "task n outputs"]:
-        return over_tasks(self._outputs_one, self.tasks_at_once, phi["weights"], phi["statistics"], x, mask)
+        return over_tasks(self._outputs_one, self._at_once(x), phi["weights"], phi["statistics"], x, mask)
 
     def _outputs_one(
         self, weights: Weights, statistics: Statistics, x: Tree, mask: Bool[Tensor, " n"]

@@ -60,6 +60,10 @@ class Conv4(Network):
         self.width = math.prod(self.maps)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return (self.channels, self.size, self.size)
+
     def forward(
         self,
         x: Float[Tensor, "task n channel height width"],

@@ -33,6 +33,10 @@ class Headed(Network):
         self.width, self.normalization = outputs, network.normalization
         self.head = nn.Linear(network.width, outputs)
 
+    @property
+    def input_shape(self) -> tuple[int, ...] | None:
+        return self.network.input_shape
+
     def forward(
         self, x: Tree, mask: Bool[Tensor, "task n"], statistics: Statistics | None = None
     ) -> tuple[Float[Tensor, "task n outputs"], Statistics]:

@@ -43,6 +43,10 @@ class MLP(Network):
         self.normalizations = nn.ModuleList(Normalization(width, normalization) for width in hidden)
         self.width = widths[-1]
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return (self.inputs,)
+
     def forward(
         self, x: Tree, mask: Bool[Tensor, "task n"], statistics: Statistics | None = None
     ) -> tuple[Float[Tensor, "task n width"], Statistics]:

@@ -1,7 +1,7 @@
 """What every network here is: a map from the examples of T tasks to feature vectors, padding and tasks kept apart."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Bool, Float
@@ -25,11 +25,16 @@ class Network(nn.Module, ABC):
         maps: (channels, height, width) when the feature vector is a flattened image; None when it is none.
         normalization: the policy of its normalization layers (see `quickstudy.networks.normalization`), reported on
             result cards.
+        input_shape: the axes of an example, when the network takes one tensor and says which.
     """
 
     width: int
     maps: tuple[int, int, int] | None = None
     normalization: str = "none"
+
+    @property
+    def input_shape(self) -> tuple[int, ...] | None:
+        return None
 
     @abstractmethod
     def forward(
@@ -60,20 +65,28 @@ class PerExample(Network):
     Args:
         module: applied to the examples of all tasks at once. To save it, register its class (`quickstudy.register`).
         width: length of its output.
+        inputs: the axes of an example, if it takes one tensor; learners that must look into the module (whether it
+            can be differentiated twice, say) then do so when they are made, and otherwise at their first task.
 
     Raises:
         TypeError: it is not a module.
-        ValueError: a width below one, or the module contains batch normalization, which would let tasks and padding
-            into one another.
+        ValueError: a width or an axis below one, or the module contains batch normalization, which would let tasks and
+            padding into one another.
     """
 
-    def __init__(self, module: nn.Module, width: int) -> None:
+    def __init__(self, module: nn.Module, width: int, inputs: Sequence[int] | None = None) -> None:
         super().__init__()
         if not isinstance(module, nn.Module):
             raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
         check_whole(width=width)
         if width < 1:
             raise ValueError(f"width must be at least 1, got {width}")
+        if inputs is not None:
+            if not isinstance(inputs, Sequence) or isinstance(inputs, str):
+                raise TypeError(f"inputs must be the axes of an example such as (3, 32, 32), got {inputs!r}")
+            check_whole(**{f"inputs[{place}]": length for place, length in enumerate(inputs)})
+            if min(inputs, default=1) < 1:
+                raise ValueError(f"inputs must be the axes of an example, all positive, got {inputs!r}")
         for name, part in module.named_modules():
             if isinstance(part, nn.modules.batchnorm._BatchNorm) and not isinstance(
                 part, nn.modules.instancenorm._InstanceNorm
@@ -83,6 +96,11 @@ class PerExample(Network):
                     "nn.GroupNorm or nn.LayerNorm there, or write a Network with quickstudy.networks.Normalization"
                 )
         self.module, self.width = module, width
+        self.inputs = None if inputs is None else tuple(inputs)
+
+    @property
+    def input_shape(self) -> tuple[int, ...] | None:
+        return self.inputs
 
     def forward(
         self, x: Tree, mask: Bool[Tensor, "task n"], statistics: Statistics | None = None

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 
-from quickstudy.learners import MAML, FromScratch, NearestNeighbour, PrototypicalNetwork
+from quickstudy.learners import MAML, Exact, FirstOrder, FromScratch, NearestNeighbour, PrototypicalNetwork
 from quickstudy.networks import Conv4
 from quickstudy.recipes.plain_transfer import plain_transfer
 from quickstudy.recipes.recipe import Contestant, Recipe, Training, option, recipe
@@ -61,7 +61,7 @@ class OmniglotMAML(Recipe):
                 likelihood,
                 chosen.inner_steps,
                 chosen.inner_rate,
-                first_order=chosen.first_order,
+                meta_gradient=FirstOrder() if chosen.first_order else Exact(),
                 tasks_at_once=at_once,
             )
 

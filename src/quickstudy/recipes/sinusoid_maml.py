@@ -6,7 +6,9 @@ from quickstudy.evaluation import SinusoidOracle
 from quickstudy.learners import (
     MAML,
     CompletePooling,
+    Exact,
     FineTuning,
+    FirstOrder,
     FromScratch,
     InContextTransformer,
     NearestNeighbour,
@@ -57,7 +59,11 @@ class SinusoidMAML(Recipe):
         return {
             "MAML": Contestant(
                 lambda: MAML(
-                    MLP(1, (40, 40)), Gaussian(), chosen.inner_steps, chosen.inner_rate, first_order=chosen.first_order
+                    MLP(1, (40, 40)),
+                    Gaussian(),
+                    chosen.inner_steps,
+                    chosen.inner_rate,
+                    meta_gradient=FirstOrder() if chosen.first_order else Exact(),
                 ),
                 training(2e-3),
                 batch_size=100,

@@ -9,7 +9,7 @@ from torch.func import functional_call
 from torch.testing import assert_close
 
 import quickstudy as qs
-from quickstudy.learners import ANIL, BOIL, MAML
+from quickstudy.learners import ANIL, BOIL, MAML, Exact, FirstOrder
 from quickstudy.networks import MLP, Conv4, PerExample
 from quickstudy.tasks import Categorical, Examples, Gaussian, TaskBatch
 
@@ -68,7 +68,7 @@ def test_linear_model_has_a_closed_form() -> None:
 @pytest.mark.parametrize("first_order", [False, True])
 @pytest.mark.parametrize("steps", [0, 1, 4])
 def test_equals_higher(steps: int, first_order: bool) -> None:
-    learner = MAML(tanh_network(), Gaussian(), steps, 0.1, first_order=first_order)
+    learner = MAML(tanh_network(), Gaussian(), steps, 0.1, meta_gradient=FirstOrder() if first_order else Exact())
     batch = regression()
     ours = gradients(learner, batch)
 

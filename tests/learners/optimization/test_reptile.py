@@ -56,12 +56,10 @@ def test_the_loss_is_honest() -> None:
 def test_inner_batches_hold_real_examples_only() -> None:
     learner = Reptile(MLP(2, (4,)), Gaussian(), inner_batch=3)
     support = regression().support
-    for task in range(3):
-        one = support[task].map(lambda leaf: leaf[0])
-        part = learner._part(one)
-        assert part.mask.shape == (3,)
-        assert part.mask.sum() == min(3, int(one.mask.sum()))
-    assert learner._part(one.map(lambda leaf: leaf[:3])).mask.shape == (3,)
+    part = learner._part(support)
+    assert part.mask.shape == (3, 3)
+    assert part.mask.sum(1).tolist() == support.mask.sum(1).clamp(max=3).tolist()
+    assert learner._part(support.map(lambda leaf: leaf[:, :3])).mask.shape == (3, 3)
 
 
 def test_inner_batches_differ_between_steps_and_tasks_and_repeat_with_the_seed() -> None:

@@ -1,7 +1,36 @@
 """Learners that adapt by gradient steps on the support."""
 
+from quickstudy.learners.optimization.cavia import CAVIA
+from quickstudy.learners.optimization.gradient_learner import GradientLearner, InnerState
+from quickstudy.learners.optimization.implicit_maml import ImplicitMAML
 from quickstudy.learners.optimization.maml import ANIL, BOIL, MAML
+from quickstudy.learners.optimization.maml_plus_plus import MAMLPlusPlus
+from quickstudy.learners.optimization.meta_gradient import (
+    EvolutionStrategies,
+    Exact,
+    FirstOrder,
+    Implicit,
+    MetaGradient,
+    Truncated,
+)
 from quickstudy.learners.optimization.meta_sgd import MetaSGD
 from quickstudy.learners.optimization.reptile import Reptile
 
-__all__ = ["ANIL", "BOIL", "MAML", "MetaSGD", "Reptile"]
+__all__ = [
+    "ANIL",
+    "BOIL",
+    "CAVIA",
+    "MAML",
+    "EvolutionStrategies",
+    "Exact",
+    "FirstOrder",
+    "GradientLearner",
+    "Implicit",
+    "ImplicitMAML",
+    "InnerState",
+    "MAMLPlusPlus",
+    "MetaGradient",
+    "MetaSGD",
+    "Reptile",
+    "Truncated",
+]

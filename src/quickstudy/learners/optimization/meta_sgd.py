@@ -6,10 +6,12 @@ Li, Zhou, Chen & Li, "Meta-SGD: Learning to Learn Quickly for Few-Shot Learning"
 """
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from quickstudy.arguments import check_flag
+from quickstudy.learners.optimization.inner_loop import Shared
 from quickstudy.learners.optimization.maml import MAML
+from quickstudy.learners.optimization.meta_gradient import MetaGradient
 from quickstudy.rebuild import register
 from quickstudy.tasks.likelihood import Likelihood, Reduction
 
@@ -26,7 +28,7 @@ class MetaSGD(MAML):
         inner_steps: gradient steps on the support; the paper has one.
         inner_rate: where the rates begin.
         per_step: rates of their own for every step. Further steps in evaluation take those of the last.
-        evaluation_steps, first_order, adapting, tasks_at_once, reduction: as of `MAML`.
+        evaluation_steps, meta_gradient, adapting, tasks_at_once, reduction: as of `MAML`.
 
     Raises:
         ValueError: as `MAML`.
@@ -40,7 +42,7 @@ class MetaSGD(MAML):
         inner_rate: float = 0.01,
         per_step: bool = False,
         evaluation_steps: int | None = None,
-        first_order: bool = False,
+        meta_gradient: MetaGradient | None = None,
         adapting: str = "",
         tasks_at_once: int | None = None,
         reduction: Reduction = "mean",
@@ -51,7 +53,7 @@ class MetaSGD(MAML):
             inner_steps,
             inner_rate,
             evaluation_steps,
-            first_order,
+            meta_gradient,
             adapting,
             tasks_at_once,
             reduction,
@@ -64,6 +66,5 @@ class MetaSGD(MAML):
             torch.full((sets, *self.predictor.get_parameter(name).shape), float(inner_rate)) for name in self._adapted
         )
 
-    def _rate(self, name: str, step: int) -> Tensor:
-        rates = self.rates[self._adapted.index(name)]
-        return rates[min(step, len(rates) - 1)]
+    def _learned(self) -> Shared:
+        return {"rates": dict(zip(self._adapted, self.rates, strict=True)), "tables": {}}

@@ -5,12 +5,16 @@
 Nichol, Achiam & Schulman, "On First-Order Meta-Learning Algorithms", 2018.
 """
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from quickstudy.arguments import check_whole
+from quickstudy.learners.optimization.inner_loop import Shared
 from quickstudy.learners.optimization.maml import MAML
+from quickstudy.learners.optimization.meta_gradient import FirstOrder
 from quickstudy.learners.over_tasks import over_tasks
 from quickstudy.learners.weights import Weights
 from quickstudy.networks import MLP, Policy
@@ -60,7 +64,7 @@ class Reptile(MAML):
             inner_steps,
             inner_rate,
             evaluation_steps,
-            first_order=True,
+            FirstOrder(),
             tasks_at_once=tasks_at_once,
             reduction=reduction,
         )
@@ -74,31 +78,40 @@ class Reptile(MAML):
     def example(cls, kind: Kind, normalization: Policy) -> "Reptile":
         return cls(MLP(6, (16, 16), normalization), likelihood_for(kind, 4), 5, 0.1, inner_batch=None)
 
-    def forward(self, batch: TaskBatch) -> Float[Tensor, " task"]:
+    def forward(self, batch: TaskBatch, directly: bool = False) -> Float[Tensor, " task"]:
         """The loss of every task, with the gradient θ − φ."""
         if not self.training:
-            return super().forward(batch)
+            return super().forward(batch, directly)
         both, classes = self._joined(batch)
-        reached, losses = over_tasks(self._descend, self.tasks_at_once, both, classes)
+        reached, losses = self._descended(both, classes)
         slopes = [
             (weight * (weight.detach() - reached[name])).reshape(batch.tasks, -1).sum(1)
             for name, weight in self.predictor.named_parameters()
+            if name in reached
         ]
         surrogate = torch.stack(slopes).sum(0)
         return losses + surrogate - surrogate.detach()
 
-    def _descend(self, examples: Examples, classes: Bool[Tensor, " way"] | None) -> tuple[Weights, Tensor]:
-        """Weights after the inner steps on one task, and its loss there; nothing to differentiate."""
-        weights = {name: weight.detach().clone() for name, weight in self.predictor.named_parameters()}
-        for step in range(self.inner_steps):
-            weights = self._step(step, weights, self._part(examples), classes)
-        return weights, self._support_loss(weights, examples, classes)
+    @torch.no_grad()
+    def _descended(self, examples: Examples, classes: Bool[Tensor, "task way"] | None) -> tuple[Weights, Tensor]:
+        """Weights of every task after the inner steps, and the loss there."""
+        self._look_into(examples.x)
+
+        def gradients(step: int, weights: Weights, shared: Shared) -> Weights:
+            return self._gradients(step, weights, shared, self._part(examples), classes)
+
+        with self._kernels():
+            loop = replace(self._loop(examples, classes), gradients=gradients)
+            *_, weights = self.meta_gradient.states(loop)
+            reached = self._per_task(weights, loop.steps, examples.tasks)
+            at_once = self._at_once(examples.x)
+            return reached, over_tasks(self._support_loss, at_once, reached, examples, classes)
 
     def _part(self, examples: Examples) -> Examples:
-        """Some of one task's examples, at random, real ones first."""
-        n = examples.mask.shape[0]
+        """Some of every task's examples, at random, real ones first."""
+        tasks, n = examples.mask.shape
         if self.inner_batch is None or self.inner_batch >= n:
             return examples
-        order = torch.rand(n, device=examples.mask.device) + examples.mask
-        chosen = order.topk(self.inner_batch).indices
-        return examples.map(lambda leaf: leaf[chosen])
+        order = torch.rand(tasks, n, device=examples.mask.device) + examples.mask
+        chosen, rows = order.topk(self.inner_batch).indices, torch.arange(tasks, device=order.device)[:, None]
+        return examples.map(lambda leaf: leaf[rows, chosen])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from quickstudy.arguments import check_real, check_whole
-from quickstudy.learners.over_tasks import over_tasks
+from quickstudy.learners.over_tasks import at_once, over_tasks
 from quickstudy.learners.phi import Phi
 from quickstudy.learners.transfer.pretrained import Pretrained
 from quickstudy.networks import MLP, Policy, Statistics
@@ -35,7 +35,7 @@ class FineTuning(Pretrained):
         steps: optimizer steps, each on the whole support.
         rate: Adam's learning rate for the network.
         head_rate: and for the head.
-        tasks_at_once: how many tasks to vectorise over; None is all, 1 is a loop.
+        tasks_at_once: how many tasks to vectorise over, 1 being a loop; by default what is faster on the device.
         reduction: mean or sum over examples.
 
     Raises:
@@ -84,7 +84,7 @@ class FineTuning(Pretrained):
             for name, weight in self.network.named_parameters()
             if weight.requires_grad  # a frozen part stays as it is
         }
-        like = next(self.network.parameters())
+        like, chunk = next(self.network.parameters()), at_once(self.tasks_at_once, support.x)
         head = {
             "weight": like.new_zeros(tasks, outputs, self.network.width).requires_grad_(),
             "bias": like.new_zeros(tasks, outputs).requires_grad_(),
@@ -95,14 +95,14 @@ class FineTuning(Pretrained):
         )
         for _ in range(self.steps):
             with torch.enable_grad():
-                losses: Any = over_tasks(self._support_loss, self.tasks_at_once, network, head, support, classes)
+                losses: Any = over_tasks(self._support_loss, chunk, network, head, support, classes)
                 losses.sum().backward()
             optimizer.step()
             optimizer.zero_grad()
         network, head = ({name: weight.detach() for name, weight in part.items()} for part in (network, head))
         statistics = over_tasks(
             lambda weights, examples: self._embed(weights, examples.x, examples.mask)[1],
-            self.tasks_at_once,
+            chunk,
             network,
             support,
         )
@@ -112,7 +112,7 @@ class FineTuning(Pretrained):
         def one(weights: Any, head: Any, statistics: Any, x: Tree, mask: Tensor) -> Tensor:
             return self._apply_head(head, self._embed(weights, x, mask, statistics)[0])
 
-        return over_tasks(one, self.tasks_at_once, phi["network"], phi["head"], phi["statistics"], x, mask)
+        return over_tasks(one, at_once(self.tasks_at_once, x), phi["network"], phi["head"], phi["statistics"], x, mask)
 
     def _support_loss(
         self, weights: Any, head: Any, support: Examples, classes: Bool[Tensor, " way"] | None
