@@ -12,7 +12,7 @@ from quickstudy.learners.metric import (
     SiameseNetwork,
 )
 from quickstudy.learners.nearest_neighbour import NearestNeighbour
-from quickstudy.learners.optimization import ANIL, BOIL, MAML, MetaSGD, Reptile
+from quickstudy.learners.optimization import ANIL, BOIL, MAML, R2D2, MetaOptNet, MetaSGD, Reptile
 from quickstudy.learners.phi import Phi, concatenate, load_phi, save_phi, take
 from quickstudy.learners.transfer import (
     Baseline,
@@ -30,6 +30,7 @@ __all__ = [
     "ANIL",
     "BOIL",
     "MAML",
+    "R2D2",
     "Adapted",
     "Baseline",
     "BaselinePlusPlus",
@@ -43,6 +44,7 @@ __all__ = [
     "LinearSVM",
     "LogisticRegression",
     "MatchingNetwork",
+    "MetaOptNet",
     "MetaSGD",
     "NearestNeighbour",
     "Phi",
