@@ -175,9 +175,9 @@ class _Newton:
     ) -> None:
         self.kernel, self.active = kernel, active
         self.tightness = 1 / torch.where(active, looseness, 1.0)
-        # A class alone cannot move.
         second = looseness.topk(2, 2).values[..., 1:] if looseness.shape[2] > 1 else torch.zeros_like(looseness)
-        bounded = torch.minimum(looseness, torch.where(second > 0, _LOOSER * second, 1.0)).clamp(max=_LOOSEST)
+        # Up to 1, which is the size of K, nothing can be singular.
+        bounded = torch.minimum(looseness, (_LOOSER * second).clamp(1.0, _LOOSEST))
         root = bounded.sqrt().mT  # [task, way, n]
         scaled = root[..., None] * kernel[:, None] * root[..., None, :] + torch.eye(kernel.shape[1]).to(kernel)
         # (K + diag(1 / r_k))⁻¹ = halfᵀ half
