@@ -65,7 +65,8 @@ def crammer_singer(
     unit = kernel.detach().diagonal(dim1=1, dim2=2).amax(1)
     unit = torch.where(unit > 0, unit, 1.0)
     kernel = kernel / unit[:, None, None]
-    active = mask[..., None] & classes[:, None]
+    # Of a class alone every α is 0: there is nothing to tell it apart from.
+    active = mask[..., None] & (classes & (classes.sum(1, keepdim=True) > 1))[:, None]
     own = F.one_hot(torch.where(mask, y, 0), classes.shape[1]).to(kernel.dtype) * mask[..., None]
     alpha, looseness = torch.ops.quickstudy.crammer_singer(kernel.detach(), own, active, inverse_penalty * unit)
     product = kernel @ alpha
