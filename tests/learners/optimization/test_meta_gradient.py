@@ -118,11 +118,11 @@ def pulled(cls: type[GradientLearner], steps: int, pull: float) -> GradientLearn
 def test_implicit_gradients_become_exact_as_the_inner_problem_is_solved(cls: type[GradientLearner]) -> None:
     batch, errors = regression(), []
     for steps in (5, 20, 60):
-        exact = flat(gradient(pulled(cls, steps, 2.0), batch))
-        implicit = flat(gradient(learner_of(cls, Implicit(2.0, iterations=30), steps), batch))
+        exact = flat(gradient(pulled(cls, steps, 5.0), batch))
+        implicit = flat(gradient(learner_of(cls, Implicit(5.0, iterations=30), steps), batch))
         errors.append(float((implicit - exact).norm() / exact.norm()))
     assert errors == sorted(errors, reverse=True)
-    assert errors[-1] < 1e-5 < 1e-2 < errors[0]
+    assert errors[-1] < 1e-6 < 1e-3 < errors[0]
 
 
 def test_implicit_gradient_of_a_quadratic_is_a_linear_system() -> None:
@@ -162,15 +162,15 @@ def test_evolution_strategies_are_right_on_average() -> None:
     """Over many draws the mean lies within the noise of the exact gradient, and the noise shrinks with the pairs."""
     torch.manual_seed(0)
     network = PerExample(nn.Sequential(nn.Linear(2, 2), nn.Tanh()), 2)
-    learner, batch = MAML(network, Gaussian(), 2, 0.1), regression()
+    learner, batch = MAML(network, Gaussian(), 1, 0.1), regression()
     exact = flat(gradient(learner, batch))
-    learner.meta_gradient = EvolutionStrategies(pairs=4, deviation=1e-4)
-    draws = torch.stack([flat(gradient(learner, batch)) for _ in range(300)])
+    learner.meta_gradient = EvolutionStrategies(pairs=2, deviation=1e-4)
+    draws = torch.stack([flat(gradient(learner, batch)) for _ in range(100)])
     error = (draws.mean(0) - exact) / (draws.std(0) / len(draws) ** 0.5)
     assert (error.abs() < 4).all()
-    learner.meta_gradient = EvolutionStrategies(pairs=64, deviation=1e-4)
-    fewer = torch.stack([flat(gradient(learner, batch)) for _ in range(30)])
-    assert_close(fewer.std(0).mean() / draws.std(0).mean(), torch.tensor(0.25), rtol=0.3, atol=0)
+    learner.meta_gradient = EvolutionStrategies(pairs=18, deviation=1e-4)
+    fewer = torch.stack([flat(gradient(learner, batch)) for _ in range(12)])
+    assert_close(fewer.std(0).mean() / draws.std(0).mean(), torch.tensor(1 / 3), rtol=0.4, atol=0)
 
 
 WAYS = {

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.func import functional_call, vjp
+from torch.func import functional_call, grad
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from quickstudy.arguments import check_flag, check_real, check_whole
@@ -139,10 +139,13 @@ class Implicit(MetaGradient):
     def states(self, loop: InnerLoop) -> Iterator[Weights]:
         yield loop.begin
         if loop.steps:
+            weights = loop.begin
+            with torch.no_grad():
+                for step in range(loop.steps):
+                    weights = loop.exact_step(step, weights)
             leaves, form = tree_flatten((loop.begin, loop.shared))
-            names = list(loop.begin)
-            ends = _Solution.apply(loop, self.iterations, form, *leaves)
-            yield dict(zip(names, ends, strict=True))
+            solution = _Solution.apply(loop, self.iterations, form, *weights.values(), *leaves)
+            yield dict(zip(weights, solution, strict=True))
 
 
 @register
@@ -245,39 +248,35 @@ class _Solution(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, loop: InnerLoop, iterations: int, form: TreeSpec, *leaves: Tensor) -> tuple[Tensor, ...]:
-        begin, shared = tree_unflatten(leaves, form)
-        weights = begin
-        for step in range(loop.steps):
-            weights = loop.step(step, weights, begin, shared)
-        ends = tuple(weights[name] for name in begin)
-        ctx.loop, ctx.iterations, ctx.form, ctx.split = loop, iterations, form, len(ends)
-        ctx.save_for_backward(*ends, *leaves)
-        return ends
+        ctx.loop, ctx.iterations, ctx.form = loop, iterations, form
+        ctx.save_for_backward(*leaves)
+        return tuple(end.clone() for end in leaves[: len(loop.begin)])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
         loop: InnerLoop = ctx.loop
-        ends, leaves = ctx.saved_tensors[: ctx.split], ctx.saved_tensors[ctx.split :]
-        begin, shared = tree_unflatten(leaves, ctx.form)
-        names = list(begin)
+        names = list(loop.begin)
+        ends, leaves = ctx.saved_tensors[: len(names)], ctx.saved_tensors[len(names) :]
+        shared: Shared = tree_unflatten(leaves, ctx.form)[1]
 
-        def gradients(ends: tuple[Tensor, ...], shared: Shared) -> tuple[Tensor, ...]:
+        def along(ends: Weights, shared: Shared, direction: Weights) -> Tensor:
+            """The slope of the support's losses in a direction."""
             # Step numbers choose rates, and entries of tables: those at the end are those after the last step.
-            found = loop.gradients(loop.steps, dict(zip(names, ends, strict=True)), shared)
-            return tuple(found[name] for name in names)
+            found = loop.gradients(loop.steps, ends, shared)
+            return torch.stack([(found[name] * direction[name]).sum() for name in names]).sum()
 
-        pulled: Any = vjp(gradients, tuple(ends), shared)[1]
+        solution = dict(zip(names, ends, strict=True))
 
         def curved(direction: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            return tuple(h + loop.pull * d for h, d in zip(pulled(direction)[0], direction, strict=True))
+            images = grad(along)(solution, shared, dict(zip(names, direction, strict=True)))
+            return tuple(images[name] + loop.pull * d for name, d in zip(names, direction, strict=True))
 
-        solved = _conjugate_gradients(curved, above, ctx.iterations)
-        of_begin = {name: loop.pull * part.sum(0) for name, part in zip(names, solved, strict=True)}
-        of_shared = {
-            kind: {name: -part for name, part in parts.items()} for kind, parts in pulled(tuple(solved))[1].items()
-        }
-        return None, None, None, *tree_flatten((of_begin, of_shared))[0]
+        solved = dict(zip(names, _conjugate_gradients(curved, above, ctx.iterations), strict=True))
+        of_begin = {name: loop.pull * part.sum(0) for name, part in solved.items()}
+        across = grad(along, 1)(solution, shared, solved)
+        of_shared = {kind: {name: -part for name, part in parts.items()} for kind, parts in across.items()}
+        return None, None, None, *(None for _ in ends), *tree_flatten((of_begin, of_shared))[0]
 
 
 def _conjugate_gradients(product: Any, right: tuple[Tensor, ...], iterations: int) -> tuple[Tensor, ...]:
