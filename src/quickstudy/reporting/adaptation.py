@@ -10,13 +10,12 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from quickstudy.evaluation import Adaptation, Course, Interval
-from quickstudy.reporting.plots import mark, scale_for, scaled
+from quickstudy.reporting.plots import Styles, mark, scale_for, scaled
 from quickstudy.reporting.svg import INK, LINE, PAPER, SERIES, Draw, Panel, panel, stacked
 
 __all__ = ["adaptation_panels", "draw_gradients", "draw_layer_steps", "draw_layers", "draw_steps"]
 
 Found: TypeAlias = Adaptation | Mapping[str, Adaptation]
-Styles: TypeAlias = Mapping[str, int]
 
 _MOST_LAYERS, _MOST_COLUMNS = 24, 6
 _LONGEST = 24  # letters of a layer's name
@@ -123,24 +122,11 @@ def draw_layers(found: Found, styles: Styles | None = None, name: str = "layers"
     def draw(axes: Axes) -> None:
         most = max([0.0, *(_high(each.changes[layer][-1]) for each in learners.values() for layer in each.changes)])
         for order, (number, (learner, each)) in enumerate(_numbered(learners, styles)):
-            colour = SERIES[number % len(SERIES)]
-            called = learner
-            for place, layer in enumerate(layers):
-                at = place + apart * (order - (len(learners) - 1) / 2)
-                if layer not in each.changes:
-                    if layer in each.still:
-                        axes.plot(
-                            0, at, ls="", marker=mark(number), ms=6, mec=colour, mfc=PAPER, mew=1.2, clip_on=False
-                        )
-                    continue
-                end = each.changes[layer][-1]
-                axes.barh(at, end.mean, 0.8 * apart, color=colour, alpha=0.35, lw=0)
-                half = 0.0 if math.isnan(end.ci95) else end.ci95
-                style: Any = {"color": colour, "marker": mark(number), "ms": 6, "lw": 1.2, "label": called, "zorder": 3}
-                axes.errorbar(end.mean, at, xerr=half, ls="", **style)
-                called = "_"  # once in the legend
-                if len(learners) == 1:
-                    axes.annotate(f"{end.mean:.2g}", (_high(end), at), (5, 0), textcoords="offset points", va="center")
+            places = np.arange(len(layers)) + apart * (order - (len(learners) - 1) / 2)
+            _bars(axes, each, dict(zip(layers, places, strict=True)), number, learner, 0.8 * apart)
+            if len(learners) == 1:
+                for layer, place in zip(layers, places, strict=True):
+                    _say(axes, each, layer, place)
         axes.set_yticks(range(len(layers)), [_short(layer) for layer in layers])
         axes.set(xlabel=_UNIT, xlim=(0, 1.2 * most or 1.0), ylim=(len(layers) - 0.4, -0.6))
         axes.grid(visible=False, axis="y")
@@ -163,6 +149,26 @@ def draw_layers(found: Found, styles: Styles | None = None, name: str = "layers"
         60 + len(layers) * max(20, 13 * len(learners)) + _legend_height(len(learners)),
         " ".join(filter(None, caption)),
     )
+
+
+def _bars(axes: Axes, each: Adaptation, places: Mapping[str, float], number: int, label: str, thickness: float) -> None:
+    """A bar with its interval for each layer that adapts, a hollow marker for each that does not."""
+    colour = SERIES[number % len(SERIES)]
+    ends = {layer: each.changes[layer][-1] for layer in places if layer in each.changes}
+    at, mean = [places[layer] for layer in ends], [end.mean for end in ends.values()]
+    half = np.nan_to_num([end.ci95 for end in ends.values()])
+    axes.barh(at, mean, thickness, color=colour, alpha=0.35, lw=0)
+    axes.errorbar(mean, at, xerr=half, ls="", color=colour, marker=mark(number), ms=6, elinewidth=1.2, label=label)
+    still = [place for layer, place in places.items() if layer in each.still]
+    zero = [0.0] * len(still)
+    axes.plot(zero, still, ls="", marker=mark(number), ms=6, mec=colour, mfc=PAPER, mew=1.2, clip_on=False)
+
+
+def _say(axes: Axes, each: Adaptation, layer: str, place: float) -> None:
+    """The number beside a bar."""
+    if layer in each.changes:
+        end = each.changes[layer][-1]
+        axes.annotate(f"{end.mean:.2g}", (_high(end), place), (5, 0), textcoords="offset points", va="center")
 
 
 def draw_layer_steps(found: Found, styles: Styles | None = None, name: str = "layer-steps") -> Panel:

@@ -15,6 +15,7 @@ from quickstudy.reporting.svg import BAD, GOOD, INK, LINE, MUTED, PAPER, SERIES,
 
 __all__ = [
     "MARKS",
+    "Styles",
     "calibration_panels",
     "curve_panels",
     "difference_panels",
