@@ -69,7 +69,8 @@ def result(means: tuple[float, float] = (0.8, 0.5)) -> tuple[dict[str, Any], dic
         Probe("fewer training tasks", "share of the training classes", (1.0, 0.25, 0.0625), "training tasks", fewer)
     )
     # Prototypes have no inner loop; that of another stands in for it, so that one page shows everything.
-    inner = ANIL(Conv4(filters=4, normalization="layer", size=16), Categorical(3), 2, 0.1)
+    with torch.random.fork_rng():
+        inner = ANIL(Conv4(filters=4, normalization="layer", size=16), Categorical(3), 2, 0.1)
     found["prototypical"].adaptation = inspect_adaptation(inner, source.test, tasks=4, device="cpu")
     protocol = {"3way2shot": {"data": "stripes", "ways": 3, "shots": [1, 5], "separate_groups": False, "tasks": 200}}
     command = "quickstudy compare stripes --steps 50 --out 'my runs/<1>'"
