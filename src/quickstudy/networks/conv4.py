@@ -34,6 +34,8 @@ class Conv4(Network):
         ValueError: no channel or filter, more than four pools, or images that so much pooling leaves nothing of.
     """
 
+    adaptable = True
+
     def __init__(
         self,
         channels: int = 1,

@@ -30,7 +30,7 @@ class Headed(Network):
         check_whole(outputs=outputs)
         if outputs < 1:
             raise ValueError(f"outputs must be at least 1, got {outputs}")
-        self.width, self.normalization = outputs, network.normalization
+        self.width, self.normalization, self.adaptable = outputs, network.normalization, self.network.adaptable
         self.head = nn.Linear(network.width, outputs)
 
     @property

@@ -30,6 +30,8 @@ class MLP(Network):
             numbers.
     """
 
+    adaptable = True
+
     def __init__(self, inputs: int, hidden: Sequence[int] = (40, 40), normalization: Policy = "none") -> None:
         super().__init__()
         if not isinstance(hidden, Sequence) or isinstance(hidden, str):

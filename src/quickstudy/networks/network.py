@@ -26,11 +26,14 @@ class Network(nn.Module, ABC):
         normalization: the policy of its normalization layers (see `quickstudy.networks.normalization`), reported on
             result cards.
         input_shape: the axes of an example, when the network takes one tensor and says which.
+        adaptable: it is known that it can be differentiated twice and vectorised over weights, and that it keeps no
+            state, so that learners with an inner loop need not try. A subclass with another forward says False.
     """
 
     width: int
     maps: tuple[int, int, int] | None = None
     normalization: str = "none"
+    adaptable: bool = False
 
     @property
     def input_shape(self) -> tuple[int, ...] | None:

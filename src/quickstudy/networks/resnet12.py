@@ -34,6 +34,8 @@ class ResNet12(Network):
         ValueError: not four positive numbers of filters, no channel; and when called, images of fewer than 16 pixels.
     """
 
+    adaptable = True
+
     def __init__(
         self, channels: int = 3, filters: Sequence[int] = (64, 128, 256, 512), normalization: Policy = "support"
     ) -> None:

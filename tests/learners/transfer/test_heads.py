@@ -9,8 +9,8 @@ from sklearn.neighbors import NearestCentroid
 from torch.testing import assert_close
 
 import quickstudy as qs
+from quickstudy.learners.ridge import ridge
 from quickstudy.learners.transfer.logistic import logistic_regression
-from quickstudy.learners.transfer.ridge import ridge
 from quickstudy.networks import MLP
 from quickstudy.tasks import Categorical, Examples
 

@@ -1,4 +1,4 @@
-"""Learners that adapt by gradient steps on the support."""
+"""Learners that adapt by optimization on the support: by gradient steps, or by a head that is solved to its optimum."""
 
 from quickstudy.learners.optimization.cavia import CAVIA
 from quickstudy.learners.optimization.gradient_learner import GradientLearner, InnerState
@@ -14,6 +14,8 @@ from quickstudy.learners.optimization.meta_gradient import (
     Truncated,
 )
 from quickstudy.learners.optimization.meta_sgd import MetaSGD
+from quickstudy.learners.optimization.metaoptnet import MetaOptNet
+from quickstudy.learners.optimization.r2d2 import R2D2
 from quickstudy.learners.optimization.reptile import Reptile
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "BOIL",
     "CAVIA",
     "MAML",
+    "R2D2",
     "EvolutionStrategies",
     "Exact",
     "FirstOrder",
@@ -30,6 +33,7 @@ __all__ = [
     "InnerState",
     "MAMLPlusPlus",
     "MetaGradient",
+    "MetaOptNet",
     "MetaSGD",
     "Reptile",
     "Truncated",

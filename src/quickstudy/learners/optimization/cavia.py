@@ -101,7 +101,7 @@ class _Conditioned(Network):
     def __init__(self, network: Network, contexts: int) -> None:
         super().__init__()
         self.network, self.width, self.maps = network, network.width, network.maps
-        self.normalization = network.normalization
+        self.normalization, self.adaptable = network.normalization, network.adaptable
         like = next(network.parameters())
         self.register_buffer("context", like.new_zeros(contexts), persistent=False)
 

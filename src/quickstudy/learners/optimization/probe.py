@@ -5,6 +5,7 @@ no second derivative, recurrent layers no vectorised form, and some layers have 
 wrong without a word (`nn.LayerNorm` in torch 2.13). So what is vectorised is compared with a loop.
 """
 
+import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -23,8 +24,10 @@ from quickstudy.tasks.batch import Tree
 
 __all__ = ["Means", "looked_into", "plain_attention"]
 
-_TASKS, _EXAMPLES = 2, 2
-_ROOM = 0.05  # relative difference between vectorised and looped derivatives that rounding may make
+_TASKS, _EXAMPLES = 2, 4
+# Relative difference between vectorised and looped derivatives that rounding may make. In float32 it may be large: a
+# ReLU or a pooling that turns the other way changes the derivatives behind it.
+_ROOM = {torch.float64: 1e-4, torch.float32: 0.3}
 
 
 @dataclass(frozen=True)
@@ -57,21 +60,21 @@ def looked_into(predictor: Network, x: Tree, adapting: list[str]) -> Means:
         ValueError: the network changes its state or its input when it is called, its outputs do not depend on these
             weights, or it has no second derivative; in that case the module is named that has none.
     """
+    if predictor.adaptable:
+        return Means(looped=False, plain_attention=False)
     weight = next(predictor.parameters())
-    training, devices = predictor.training, [weight.device] if weight.device.type == "cuda" else []
+    devices = [weight.device] if weight.device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(0)
         x = tree_map(lambda leaf: _noise(leaf, weight), x)
         _check_stateless(predictor, x)
-        try:
-            # Dropout is left out: it would make two derivatives differ that are the same.
-            predictor.eval()
-            state = {**dict(predictor.named_parameters()), **dict(predictor.named_buffers())}
-            weights = {name: state[name].detach() for name in adapting}
-            _check_connected(predictor, weights, x)
-            return _means(predictor, weights, x)
-        finally:
-            predictor.train(training)
+        predictor, x = _precise(predictor, x)
+        # Dropout is left out: it would make two derivatives differ that are the same.
+        predictor.eval()
+        state = {**dict(predictor.named_parameters()), **dict(predictor.named_buffers())}
+        weights = {name: state[name].detach() for name in adapting}
+        _check_connected(predictor, weights, x)
+        return _means(predictor, weights, x)
 
 
 def _noise(leaf: Tensor, like: Tensor) -> Tensor:
@@ -79,6 +82,18 @@ def _noise(leaf: Tensor, like: Tensor) -> Tensor:
     if leaf.is_floating_point():
         return torch.randn(shape, dtype=leaf.dtype, device=like.device)
     return torch.zeros(shape, dtype=leaf.dtype, device=like.device)
+
+
+def _precise(predictor: Network, x: Tree) -> tuple[Network, Tree]:
+    """A copy in float64, where equal derivatives are equal; as it is where the network insists on its precision."""
+    twin = copy.deepcopy(predictor).double()
+    wide = tree_map(lambda leaf: leaf.double() if leaf.is_floating_point() else leaf, x)
+    try:
+        with torch.no_grad():
+            twin(wide, _mask(wide))
+    except Exception:  # whatever a module of the user's own says to another precision
+        return copy.deepcopy(predictor), x
+    return twin, wide
 
 
 def _mask(x: Tree) -> Tensor:
@@ -136,14 +151,14 @@ def _means(predictor: Network, weights: Weights, x: Tree) -> Means:
         with plain_attention() if plain else nullcontext():
             try:
                 looped = _derivatives(predictor, weights, x, 1)
-            except (RuntimeError, NotImplementedError) as error:
+            except Exception as error:  # the network itself has just been run
                 failure = failure or error
                 continue
             try:
                 vectorised = _derivatives(predictor, weights, x, None)
-            except (RuntimeError, NotImplementedError):
+            except Exception:
                 return Means(True, plain)
-            same = all(_close(a, b) for a, b in zip(tree_leaves(looped), tree_leaves(vectorised), strict=True))
+            same = all(_close(a, b) for a, b in zip(looped, vectorised, strict=True))
             return Means(not same, plain)
     culprit = _culprit(predictor, x)
     raise ValueError(
@@ -152,31 +167,45 @@ def _means(predictor: Network, weights: Weights, x: Tree) -> Means:
     )
 
 
-def _derivatives(predictor: Network, weights: Weights, x: Tree, tasks_at_once: int | None) -> tuple[Weights, Weights]:
-    """The gradient, and the gradient of its length, of every task."""
+def _derivatives(predictor: Network, weights: Weights, x: Tree, tasks_at_once: int | None) -> list[list[Tensor]]:
+    """The outputs of every task, their gradient, and the gradient of its length, the way an inner loop takes them."""
 
-    def of_one(x: Tree) -> tuple[Weights, Weights]:
-        slopes: Callable[[Weights], Weights] = grad(lambda weights: _score(predictor, weights, x))
-        length = grad(lambda weights: torch.stack([s.square().sum() for s in slopes(weights).values()]).sum())
-        return slopes(weights), length(weights)
+    def slopes(x: Tree, weights: Weights) -> Weights:
+        return grad(lambda weights: _score(predictor, weights, x))(weights)
 
+    # Weights that differ by task: what is vectorised over inputs alone may be right, and wrong over weights.
+    own = {name: torch.stack([(1 + task) * weight for task in range(_TASKS)]) for name, weight in weights.items()}
     with torch.no_grad():
-        return over_tasks(of_one, tasks_at_once, x)
+        scores = over_tasks(lambda x, weights: _score(predictor, weights, x), tasks_at_once, x, own)
+    with torch.enable_grad():
+        free = {name: weight.requires_grad_() for name, weight in own.items()}
+        first = list(over_tasks(slopes, tasks_at_once, x, free).values())
+        length = torch.stack([slope.square().sum() for slope in first]).sum()
+        # The weights that all tasks share are learned through the same second derivatives.
+        others = [weight for name, weight in predictor.named_parameters() if weight.requires_grad and name not in own]
+        second = torch.autograd.grad(length, [*free.values(), *others], materialize_grads=True)
+    return [[scores], [slope.detach() for slope in first], list(second)]
 
 
-def _close(a: Tensor, b: Tensor) -> bool:
-    size = a.norm()
-    return not bool(size.isfinite()) or bool((a - b).norm() <= _ROOM * size + 1e-6)
+def _close(a: list[Tensor], b: list[Tensor]) -> bool:
+    """Whether two gradients are the same up to rounding."""
+    ours, theirs = (torch.cat([part.flatten() for part in parts]) for parts in (a, b))
+    size = ours.norm()
+    return not bool(size.isfinite()) or bool((ours - theirs).norm() <= _ROOM.get(ours.dtype, 1.0) * (size + 1e-6))
 
 
 def _culprit(predictor: nn.Module, x: Tree) -> str:
     """The first innermost module that has no second derivative by itself."""
     calls: dict[str, tuple[nn.Module, tuple[Any, ...], dict[str, Any]]] = {}
+
+    def note(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], _: Any) -> None:
+            calls.setdefault(name, (module, args, kwargs))
+
+        return hook
+
     hooks = [
-        module.register_forward_hook(
-            lambda module, args, kwargs, _, name=name: calls.setdefault(name, (module, args, kwargs)),
-            with_kwargs=True,
-        )
+        module.register_forward_hook(note(name), with_kwargs=True)
         for name, module in predictor.named_modules()
         if not any(True for _ in module.children()) or isinstance(module, nn.MultiheadAttention)
     ]
@@ -212,9 +241,9 @@ def _twice(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
                 if slope is not None and slope.requires_grad
             ]
             if slopes:
-                length = torch.stack([slope.square().sum() for slope in slopes]).sum()
-                torch.autograd.grad(length, wanted, allow_unused=True)
-    except (RuntimeError, NotImplementedError):
+                # All the way back, so that what only pretends to have a derivative must show it.
+                torch.stack([slope.square().sum() for slope in slopes]).sum().backward()
+    except Exception:
         return False
     return True
 

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from quickstudy.arguments import check_flag
+from quickstudy.learners.features import squarable
 from quickstudy.learners.learner import Learner
 from quickstudy.learners.phi import Phi
 from quickstudy.networks import Statistics, as_network
@@ -143,10 +144,5 @@ class FrozenFeatures(Pretrained):
         features = precise(features)
         if self.centre:
             features = features - self.running_mean / self.weight_of_mean.clamp(min=_MOMENTUM)
-        features = torch.where(mask[..., None], features, 0.0)
-        if self._may_look and not torch.isfinite(features.square().sum()):
-            task = int((~torch.isfinite(features.square().flatten(1).sum(1))).nonzero()[0])
-            raise ValueError(
-                f"the features of x are not finite in task {task}, or too large to be squared; scale the data"
-            )
+        features = squarable(features, mask, self._may_look)
         return (F.normalize(features, dim=-1) if self.normalize else features), kept

@@ -5,12 +5,12 @@
 Hoerl & Kennard, "Ridge Regression: Biased Estimation for Nonorthogonal Problems", Technometrics 1970.
 """
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from quickstudy.arguments import check_real
+from quickstudy.learners.ridge import ridge
 from quickstudy.learners.transfer.pretrained import FrozenFeatures
 from quickstudy.networks import MLP, Policy
 from quickstudy.rebuild import register
@@ -18,29 +18,7 @@ from quickstudy.tasks.batch import Examples
 from quickstudy.tasks.likelihood import Categorical, Gaussian, Likelihood, Reduction, likelihood_for
 from quickstudy.tasks.source import Kind
 
-__all__ = ["RidgeRegression", "ridge"]
-
-
-def ridge(
-    x: Float[Tensor, "task n width"],
-    y: Float[Tensor, "task n outputs"],
-    mask: Bool[Tensor, "task n"],
-    penalty: float,
-) -> tuple[Float[Tensor, "task width outputs"], Float[Tensor, "task outputs"]]:
-    """Weights and the (unpenalised) bias of every task; the bias is the mean of y, 0 without examples.
-
-    Solved in the smaller of the two spaces, that of examples or that of features. Differentiable.
-    """
-    count = mask.sum(1).clamp(min=1)[:, None].to(x.dtype)
-    real = mask[..., None]
-    mean_x, mean_y = (torch.where(real, v, 0.0).sum(1) / count for v in (x, y))
-    x, y = (torch.where(real, v - mean[:, None], 0.0) for v, mean in ((x, mean_x), (y, mean_y)))
-    n, width = x.shape[1:]
-    if n <= width:
-        weight = x.mT @ torch.linalg.solve(x @ x.mT + penalty * torch.eye(n).to(x), y)
-    else:
-        weight = torch.linalg.solve(x.mT @ x + penalty * torch.eye(width).to(x), x.mT @ y)
-    return weight, mean_y - (mean_x[:, None] @ weight)[:, 0]
+__all__ = ["RidgeRegression"]
 
 
 @register
