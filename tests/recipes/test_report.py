@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from quickstudy.evaluation import compare, load_scores
-from quickstudy.learners import NearestNeighbour
+from quickstudy.evaluation import Adaptation, compare, inspect_adaptation, load_scores
+from quickstudy.learners import MAML, NearestNeighbour
+from quickstudy.rebuild import load
 from quickstudy.recipes import Recipe, SinusoidMAML, report, run
 from quickstudy.recipes.fewer_tasks import FewTasks, fewest_tasks, with_fewer_tasks
 from quickstudy.recipes.recipe import Contestant, Training
@@ -47,6 +48,55 @@ def test_runs_on_the_same_tasks_are_paired(runs: dict[str, Path], tmp_path: Path
     text = (tmp_path / "both.html").read_text()
     for part in ("quickstudy run a", "quickstudy run b", "MAML (a) minus …", '<section id="tasks">'):
         assert part in text
+    assert list(card["adaptation"]["learners"]) == ["MAML (a)", "MAML (b)"]
+    assert "What the inner loop of MAML (a), MAML (b) does" in text
+    assert "Test task 0 of 10shot, step by step" in text
+
+
+def test_how_a_run_adapts_is_kept(runs: dict[str, Path], tmp_path: Path) -> None:
+    card = report([runs["other"]], tmp_path / "alone.html")
+    assert card["adaptation"]["protocol"] == "3shot"
+    assert list(card["adaptation"]["learners"]) == ["MAML"], "of the others, none has an inner loop"
+    kept = runs["other"] / "maml" / "seed0" / "adaptation.json"
+    assert json.loads(kept.read_text()) == card["adaptation"]["learners"]["MAML"]
+    found = Adaptation.from_json(card["adaptation"]["learners"]["MAML"])
+    learner = load(runs["other"] / "maml" / "seed0" / "learner")
+    assert isinstance(learner, MAML)
+    assert (found.tasks, found.steps) == (12, 5)
+    again = inspect_adaptation(learner, sinusoids(3).test, tasks=12, device="cpu")
+    for ours, theirs in zip(found.query["mse"], again.query["mse"], strict=True):
+        assert ours.mean == pytest.approx(theirs.mean, rel=1e-4)
+    # What is known is not computed again: a mark in the file comes through.
+    marked = json.loads(kept.read_text()) | {"still": ["marked"]}
+    before = kept.read_text()
+    try:
+        kept.write_text(json.dumps(marked))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Recipe, "test_tasks", 12)
+            recipe = SinusoidMAML(SinusoidMAML.Settings(steps=2, tasks=2, shots=3))
+            resumed = run(
+                recipe, runs["other"], everyone=True, device="cpu", resume=True, command="quickstudy run other"
+            )
+    finally:
+        kept.write_text(before)
+    assert resumed["adaptation"]["learners"]["MAML"]["still"] == ["marked"]
+
+
+def test_a_card_without_adaptation_has_no_such_section(runs: dict[str, Path], tmp_path: Path) -> None:
+    path = runs["b"] / "result.json"
+    before = path.read_text()
+    try:
+        card = json.loads(before)
+        del card["adaptation"]
+        path.write_text(json.dumps(card))
+        report([runs["b"]], tmp_path / "old.html")
+        report([runs["b"], runs["a"]], tmp_path / "mixed.html")
+    finally:
+        path.write_text(before)
+    text = (tmp_path / "old.html").read_text()
+    assert "How it adapts" not in text
+    assert "step by step" not in text
+    assert "What the inner loop of MAML (a) does" in (tmp_path / "mixed.html").read_text()
 
 
 def test_runs_on_other_tasks_stand_side_by_side(runs: dict[str, Path], tmp_path: Path) -> None:

@@ -64,8 +64,7 @@ def check(result: dict[str, Any], place: Path, everyone: bool) -> None:
     sections = ["scores", "tasks", "probes", "protocol", "again"]
     if any(entry["training"] for entry in result.get("learners", {"": result}).values()):
         sections.append("learning")
-    if "calibration" in result:
-        sections.append("calibration")
+    sections += [section for section in ("calibration", "adaptation") if section in result]
     if everyone:
         sections.append("differences")
         assert result["verdict"] in page.replace("&#39;", "'")
@@ -108,6 +107,7 @@ def test_omniglot(name: str, tmp_path: Path) -> None:
     result = run(recipe, tmp_path / "run", device="cpu")
     check(result, tmp_path / "run", everyone=False)
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        *(["adaptation.json"] if name == "omniglot-maml" else []),
         "checkpoint.pt",
         "config.json",
         "learner.safetensors",

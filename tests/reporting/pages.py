@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from quickstudy.evaluation import Probe, Scores, interval, probe
+from quickstudy.evaluation import Probe, Scores, inspect_adaptation, interval, probe
 from quickstudy.evaluation.metrics import BINS
-from quickstudy.learners import Learner, NearestNeighbour, PrototypicalNetwork
-from quickstudy.networks import Conv4
-from quickstudy.reporting import Outcome, card, draw_episode, write_report
-from quickstudy.tasks import ClassPool, TaskSource
+from quickstudy.learners import ANIL, MAML, Learner, NearestNeighbour, PrototypicalNetwork
+from quickstudy.networks import MLP, Conv4
+from quickstudy.reporting import Outcome, Panel, card, draw_episode, draw_fits, write_report
+from quickstudy.tasks import Categorical, ClassPool, Gaussian, TaskSource, sinusoids
 
 MACHINE = {"cpu": "A chip", "cores": 2, "gpu": None, "system": "Linux", "python": "3.11", "torch": "2.13.0"}
 
@@ -68,10 +68,21 @@ def result(means: tuple[float, float] = (0.8, 0.5)) -> tuple[dict[str, Any], dic
     found["prototypical"].probes.append(
         Probe("fewer training tasks", "share of the training classes", (1.0, 0.25, 0.0625), "training tasks", fewer)
     )
+    # Prototypes have no inner loop; that of another stands in for it, so that one page shows everything.
+    with torch.random.fork_rng():
+        inner = ANIL(Conv4(filters=4, normalization="layer", size=16), Categorical(3), 2, 0.1)
+    found["prototypical"].adaptation = inspect_adaptation(inner, source.test, tasks=4, device="cpu")
     protocol = {"3way2shot": {"data": "stripes", "ways": 3, "shots": [1, 5], "separate_groups": False, "tasks": 200}}
     command = "quickstudy compare stripes --steps 50 --out 'my runs/<1>'"
     claim = "Stripes & waves are told apart."
     return card("stripes", claim, command, [0, 1], {"steps": 50}, protocol, found, "accuracy", MACHINE), found
+
+
+def fits() -> list[Panel]:
+    """A sinusoid with lines for many steps."""
+    test = sinusoids(5).test
+    learner = MAML(MLP(1, (8,)), Gaussian(), 100, 1e-3)
+    return [draw_fits({"prototypical": learner}, test.draw(0, 1, 0), lambda x: test.truth(0, x))]
 
 
 def page(path: Path, means: tuple[float, float] = (0.8, 0.5), notes: tuple[str, ...] = ()) -> str:
@@ -79,7 +90,7 @@ def page(path: Path, means: tuple[float, float] = (0.8, 0.5), notes: tuple[str, 
     test = shapes().test
     episodes = [draw_episode(learners(), test.draw(i, 1, 0), f"Test task {i}", f"task{i}") for i in range(2)]
     logs = {name: outcome.curves for name, outcome in found.items() if outcome.curves}
-    write_report(made, path, logs=logs, episodes=episodes, notes=notes)
+    write_report(made, path, logs=logs, episodes=episodes, fits=fits(), notes=notes)
     return path.read_text(encoding="utf-8")
 
 

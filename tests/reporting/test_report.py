@@ -31,6 +31,7 @@ def test_it_is_whole(read: Page) -> None:
         "Differences, paired on the same tasks",
         "Learning curves",
         "Test tasks, drawn",
+        "How it adapts",
         "Calibration",
         "Failure probes",
         "Protocol",
@@ -94,6 +95,22 @@ def test_learners_and_baselines_are_set_apart_and_the_best_is_marked(read: Page,
     assert any(cell.startswith(("79.", "80.")) for cell in best)  # the prototypes' accuracy
     assert not any(cell.startswith("50") for cell in best)
     assert "training seconds" in text
+
+
+def test_it_says_how_learners_adapt(text: str) -> None:
+    section = text[text.index('<section id="adaptation">') :]
+    section = section[: section.index("</section>")]
+    assert "the first 4 test tasks" in section
+    titles = re.findall(r"<figure><p>([^<]+)</p>", section)
+    assert titles == [
+        "Loss by inner step",
+        "Accuracy by inner step",
+        "Inner gradient by step",
+        "Which layers move",
+        "Change by layer and step",
+        "The fit, step by step",
+    ]
+    assert "Hollow: does not adapt." in section
 
 
 def test_everyone_can_read_it(read: Page) -> None:
@@ -169,7 +186,11 @@ def test_the_same_result_gives_the_same_bytes(text: str, tmp_path: Path) -> None
 
 def test_what_is_not_there_is_left_out(tmp_path: Path) -> None:
     made, _ = result()
-    bare = {key: value for key, value in made.items() if key not in ("calibration", "probes", "differences", "verdict")}
+    bare = {
+        key: value
+        for key, value in made.items()
+        if key not in ("calibration", "adaptation", "probes", "differences", "verdict")
+    }
     write_report(bare, tmp_path / "bare.html", notes=["The test tasks could not be drawn: no <data>."])
     found = Page((tmp_path / "bare.html").read_text())
     assert found.words["h2"] == ["Scores", "Protocol", "How to repeat it"]

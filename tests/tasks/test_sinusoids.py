@@ -42,6 +42,22 @@ def test_splits_differ_and_repeat() -> None:
     assert torch.equal(source.test.draw(1, 2, 0).query.y, source.test.draw(0, 3, 0).query.y[1:])
 
 
+def test_the_truth_is_what_examples_are_of() -> None:
+    """At the inputs of noise-free draws it is their targets, also of tasks with noise and of other numbers of shots."""
+    split = sinusoids((2, 7), queries=9).test
+    batch = split.draw(3, 5, 2)
+    for task in range(5):
+        assert torch.allclose(split.truth(3 + task, batch.query.x[task], 2)[:, 0], batch.query.y[task], atol=1e-5)
+        real = batch.support.mask[task]
+        given = split.truth(3 + task, batch.support.x[task, :, 0], seed=2)
+        assert torch.allclose(given[real], batch.support.y[task][real], atol=1e-5)
+    noisy = sinusoids((2, 7), queries=9, noise=0.5).test
+    x = torch.linspace(-5, 5, 50, dtype=torch.float64).reshape(5, 10)
+    assert torch.equal(noisy.truth(4, x), split.truth(4, x))
+    assert noisy.truth(4, x).dtype == torch.float64
+    assert not torch.allclose(split.truth(4, x), split.truth(4, x, seed=1))
+
+
 @pytest.mark.parametrize(("arguments", "message"), [((-1,), "shots"), ((3, 0), "queries"), ((3, 5, -1.0), "noise")])
 def test_bad_arguments(arguments: tuple, message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -1,5 +1,7 @@
-"""Scores over tasks with intervals, paired comparison, failure probes, and what is best possible."""
+"""Scores over tasks with intervals, paired comparison, adaptation step by step, failure probes, and what is best
+possible."""
 
+from quickstudy.evaluation.adaptation import Adaptation, Course, inspect_adaptation
 from quickstudy.evaluation.embedded import Kept
 from quickstudy.evaluation.evaluate import Scores, evaluate, same_tasks, summarize
 from quickstudy.evaluation.intervals import Interval, interval
@@ -12,6 +14,8 @@ from quickstudy.evaluation.scores_file import load_scores, save_scores
 
 __all__ = [
     "HIGHER_IS_BETTER",
+    "Adaptation",
+    "Course",
     "Difference",
     "Interval",
     "Kept",
@@ -21,6 +25,7 @@ __all__ = [
     "calibration_error",
     "compare",
     "evaluate",
+    "inspect_adaptation",
     "interval",
     "load_scores",
     "probe",

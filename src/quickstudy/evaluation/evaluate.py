@@ -12,11 +12,12 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from quickstudy import progress
-from quickstudy.arguments import check_whole
+from quickstudy.evaluation.asked import check_asked
 from quickstudy.evaluation.embedded import Kept, embedded
 from quickstudy.evaluation.intervals import Interval, Values, interval
 from quickstudy.evaluation.metrics import calibration_bins, calibration_error, class_probabilities, task_metrics
 from quickstudy.learners import Learner
+from quickstudy.networks import evaluating
 from quickstudy.tasks.source import Split
 from quickstudy.training.errors import naming_draws
 from quickstudy.training.fabric import make_fabric, to_module
@@ -99,43 +100,40 @@ def evaluate(
     """
     if not isinstance(learner, Learner):
         raise TypeError(f"learner must be a Learner, got {type(learner).__name__}")
-    if not isinstance(split, Split):
-        raise TypeError(f"split must be a Split such as source.test, got {type(split).__name__}")
-    check_whole(tasks=tasks, batch_size=batch_size)
-    if tasks < 1 or batch_size < 1:
-        raise ValueError(f"tasks and batch_size must be at least 1, got {tasks} and {batch_size}")
+    check_asked(split, tasks=tasks, batch_size=batch_size)
     fabric = make_fabric(device, precision)
     tasks = min(tasks, split.size or tasks)
-    training, home = learner.training, next((p.device for p in learner.parameters()), torch.device("cpu"))
     examples = getattr(split, "examples", None)  # before they are moved, which makes new ones
-    learner, split = learner.to(fabric.device).eval(), split.to(fabric.device)
+    split = split.to(fabric.device)
     values: dict[str, list[Tensor]] = {}
     bins, asked = [], 0
-    try:
-        with progress.bar("evaluating", tasks) as bar, torch.no_grad(), fabric.autocast():
-            first_task = split.draw(0, 1, seed)
-            reader, split = embedded(learner, split, tasks, kept, examples)
-            for first in range(0, tasks, batch_size):
-                count = min(batch_size, tasks - first)
-                batch = to_module(split.draw(first, count, seed), learner, fabric)
-                with naming_draws(first, count, seed):
-                    batch.check_values()
-                    query = batch.query.inert()
-                    reader.likelihood.check(query.y)
-                    phi = reader.adapt(batch.support, batch.classes)
-                    # Not `predict`: what is not finite is named below, by its number in the stream.
-                    raw = reader.outputs(phi, query.x, query.mask)
-                prediction = reader.likelihood.distribution(raw, phi.get("classes"))
-                for name, value in task_metrics(prediction, query.y, query.mask).items():
-                    _check_finite(name, value, first, seed)
-                    values.setdefault(name, []).append(value.cpu())
-                probs = class_probabilities(prediction)
-                if probs is not None:
-                    bins.append(calibration_bins(probs, query.y, query.mask).cpu())
-                asked = zlib.crc32(query.y[query.mask].double().cpu().numpy().tobytes(), asked)
-                bar.advance(batch.tasks)
-    finally:
-        learner.to(home).train(training)
+    with (
+        evaluating(learner, fabric.device),
+        progress.bar("evaluating", tasks) as bar,
+        torch.no_grad(),
+        fabric.autocast(),
+    ):
+        first_task = split.draw(0, 1, seed)
+        reader, split = embedded(learner, split, tasks, kept, examples)
+        for first in range(0, tasks, batch_size):
+            count = min(batch_size, tasks - first)
+            batch = to_module(split.draw(first, count, seed), learner, fabric)
+            with naming_draws(first, count, seed):
+                batch.check_values()
+                query = batch.query.inert()
+                reader.likelihood.check(query.y)
+                phi = reader.adapt(batch.support, batch.classes)
+                # Not `predict`: what is not finite is named below, by its number in the stream.
+                raw = reader.outputs(phi, query.x, query.mask)
+            prediction = reader.likelihood.distribution(raw, phi.get("classes"))
+            for name, value in task_metrics(prediction, query.y, query.mask).items():
+                _check_finite(name, value, first, seed)
+                values.setdefault(name, []).append(value.cpu())
+            probs = class_probabilities(prediction)
+            if probs is not None:
+                bins.append(calibration_bins(probs, query.y, query.mask).cpu())
+            asked = zlib.crc32(query.y[query.mask].double().cpu().numpy().tobytes(), asked)
+            bar.advance(batch.tasks)
     # Data sets of one form give episodes whose labels are the same; their inputs are not.
     asked = _checksum([*tree_leaves(first_task.support.x), *tree_leaves(first_task.query.x)], asked)
     return Scores(

@@ -12,10 +12,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from quickstudy import progress
+from quickstudy.evaluation.asked import check_asked
 from quickstudy.evaluation.intervals import Interval, interval
 from quickstudy.evaluation.metrics import task_metrics
 from quickstudy.evaluation.perturbations import first_queries, harder, perturbations_for
 from quickstudy.learners import Learner, Phi
+from quickstudy.networks import evaluating
 from quickstudy.tasks import Split, TaskBatch
 from quickstudy.training.fabric import make_fabric, to_module
 
@@ -78,35 +80,31 @@ def probe(
         device: as for `evaluate`.
 
     Raises:
+        TypeError: an argument of another type.
         ValueError: a number below one, a metric that these tasks do not have, or a prediction that is not finite.
     """
-    if min(tasks, queries, batch_size) < 1:
-        raise ValueError(f"tasks, queries and batch_size must be at least 1, got {tasks}, {queries} and {batch_size}")
+    check_asked(split, tasks=tasks, queries=queries, batch_size=batch_size)
     fabric = make_fabric(device)
     tasks = min(tasks, split.size or tasks)
-    training, home = learner.training, next((p.device for p in learner.parameters()), torch.device("cpu"))
-    learner, split = learner.to(fabric.device).eval(), split.to(fabric.device)
+    split = split.to(fabric.device)
     found = perturbations_for(split.draw(0, min(16, tasks), seed))
     values: dict[tuple[int, float], list[Tensor]] = {}
-    try:
-        with progress.bar("probing", tasks) as bar, torch.no_grad():
-            for first in range(0, tasks, batch_size):
-                drawn = split.draw(first, min(batch_size, tasks - first), seed)
-                plain = first_queries(to_module(drawn, learner, fabric), queries)
-                phi = learner.adapt(plain.support, plain.classes)
-                known = _score(learner, phi, plain, metric)
-                for number, perturbation in enumerate(found):
-                    for level in perturbation.levels:
-                        score = known
-                        if level != perturbation.levels[0]:
-                            batch = harder(plain, perturbation, level, first=first, seed=seed, queries=queries)
-                            again = perturbation.changes == "support"
-                            learned = learner.adapt(batch.support, batch.classes) if again else phi
-                            score = _score(learner, learned, batch, metric)
-                        values.setdefault((number, level), []).append(score)
-                bar.advance(plain.tasks)
-    finally:
-        learner.to(home).train(training)
+    with evaluating(learner, fabric.device), progress.bar("probing", tasks) as bar, torch.no_grad():
+        for first in range(0, tasks, batch_size):
+            drawn = split.draw(first, min(batch_size, tasks - first), seed)
+            plain = first_queries(to_module(drawn, learner, fabric), queries)
+            phi = learner.adapt(plain.support, plain.classes)
+            known = _score(learner, phi, plain, metric)
+            for number, perturbation in enumerate(found):
+                for level in perturbation.levels:
+                    score = known
+                    if level != perturbation.levels[0]:
+                        batch = harder(plain, perturbation, level, first=first, seed=seed, queries=queries)
+                        again = perturbation.changes == "support"
+                        learned = learner.adapt(batch.support, batch.classes) if again else phi
+                        score = _score(learner, learned, batch, metric)
+                    values.setdefault((number, level), []).append(score)
+            bar.advance(plain.tasks)
     return [
         Probe(
             perturbation.name,

@@ -16,7 +16,7 @@ from torch.distributions import Distribution
 from torch.utils._pytree import tree_map
 
 from quickstudy.learners.phi import Phi, check_phi
-from quickstudy.networks import Network, Policy
+from quickstudy.networks import Network, Policy, evaluating
 from quickstudy.networks.vectorised import in_vmap
 from quickstudy.tasks.batch import Examples, TaskBatch, Tree, check_classes, check_tree, masked_to_zero, whole_mask
 from quickstudy.tasks.likelihood import MOST_WAYS, Likelihood, Reduction, reduced, seen_classes
@@ -296,12 +296,12 @@ class Adapted:
         if classes is not None:
             exist = _one_hot_classes(classes).to(self._device)
         exist = learner.likelihood.resolve_classes(support, exist)
-        with _Evaluating(learner), torch.no_grad():
+        with evaluating(learner), torch.no_grad():
             self.phi = learner.adapt(support, exist)
 
     def __call__(self, x: Any) -> Distribution:
         inputs = self._one_task("x", x)
-        with _Evaluating(self.learner), torch.no_grad():
+        with evaluating(self.learner), torch.no_grad():
             outputs = self.learner.outputs(self.phi, inputs)
         _check_outputs(outputs)
         classes = self.phi.get("classes")
@@ -336,16 +336,3 @@ def _one_hot_classes(numbers: Any) -> Bool[Tensor, "1 way"]:
     exist = torch.zeros(1, int(known.max()) + 1, dtype=torch.bool)
     exist[0, known] = True
     return exist
-
-
-class _Evaluating:
-    """Evaluation mode for a while; afterwards as it was."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self._module, self._was = module, module.training
-
-    def __enter__(self) -> None:
-        self._module.eval()
-
-    def __exit__(self, *_: object) -> None:
-        self._module.train(self._was)

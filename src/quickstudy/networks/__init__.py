@@ -1,6 +1,7 @@
 """Feature extractors with task-aware normalization; they know nothing of methods."""
 
 from quickstudy.networks.conv4 import Conv4
+from quickstudy.networks.evaluating import evaluating
 from quickstudy.networks.frozen import Frozen, frozen_features
 from quickstudy.networks.gradients import OrientedGradients
 from quickstudy.networks.headed import Headed
@@ -25,6 +26,7 @@ __all__ = [
     "Statistics",
     "TimmBackbone",
     "as_network",
+    "evaluating",
     "frozen_features",
     "timm_backbone",
 ]

@@ -1,4 +1,4 @@
-"""One contestant of a recipe, trained with one seed, scored and probed; what is done already is read from disk."""
+"""One contestant of a recipe, trained with one seed, scored and looked at; what is done already is read from disk."""
 
 import json
 from collections.abc import Callable
@@ -9,9 +9,19 @@ from typing import Any
 import torch
 
 from quickstudy import progress
-from quickstudy.evaluation import Kept, Probe, Scores, evaluate, load_scores, probe, save_scores
+from quickstudy.evaluation import (
+    Adaptation,
+    Kept,
+    Probe,
+    Scores,
+    evaluate,
+    inspect_adaptation,
+    load_scores,
+    probe,
+    save_scores,
+)
 from quickstudy.files import write_text
-from quickstudy.learners import Learner
+from quickstudy.learners import GradientLearner, Learner
 from quickstudy.rebuild import load, save
 from quickstudy.recipes.recipe import Contestant, Recipe
 from quickstudy.tasks import TaskSource
@@ -20,7 +30,7 @@ from quickstudy.training import fit
 __all__ = ["WEIGHTS", "OneRun", "with_weights"]
 
 WEIGHTS = "learner.safetensors"
-_PROBED = 100  # test tasks that failure probes are made on
+_PROBED = 100  # test tasks that failure probes are made on, and that adaptation is followed on
 
 
 @dataclass(frozen=True)
@@ -111,6 +121,29 @@ class OneRun:
             )
             write_text(path, json.dumps([each.to_json() for each in found], indent=1) + "\n")
         return [Probe.from_json(each) for each in json.loads(path.read_text(encoding="utf-8"))]
+
+    def adaptation(self, learner: Learner, tests: dict[str, TaskSource]) -> Adaptation | None:
+        """How it adapts to the tasks of the first protocol, step by step, as far as that is not known yet.
+
+        None for what has no inner loop to follow.
+        """
+        path = self.folder / "adaptation.json"
+        source = next(iter(tests.values()))
+        if not isinstance(learner, GradientLearner) or self.contestant.role != "learner":
+            return None
+        if not self._takes(source, learner):
+            return None
+        if not path.exists():
+            progress.console.log(f"{self.recipe.name}: {self.name}, adaptation")
+            found = inspect_adaptation(
+                learner,
+                source.test,
+                tasks=min(_PROBED, self.recipe.test_tasks),
+                batch_size=self.contestant.batch_size,
+                device=self.device,
+            )
+            write_text(path, json.dumps(found.to_json(), indent=1) + "\n")
+        return Adaptation.from_json(json.loads(path.read_text(encoding="utf-8")))
 
 
 def with_weights(build: Callable[[], Learner], trained: Path) -> Learner:

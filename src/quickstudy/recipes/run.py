@@ -11,17 +11,20 @@ from typing import Any
 import torch
 
 from quickstudy.files import write_text
-from quickstudy.learners import Learner
+from quickstudy.learners import GradientLearner, Learner
 from quickstudy.recipes.fewer_tasks import fewest_tasks, probe_fewer_tasks
 from quickstudy.recipes.one_run import WEIGHTS, OneRun, with_weights
 from quickstudy.recipes.recipe import Contestant, Recipe
 from quickstudy.reporting import (
     Episode,
     Outcome,
+    Panel,
     card,
     draw_episode,
+    draw_fits,
     entries,
     machine,
+    one_dimensional,
     run_folder,
     write_card,
     write_report,
@@ -29,7 +32,7 @@ from quickstudy.reporting import (
 from quickstudy.tasks import TaskSource
 from quickstudy.training import make_fabric, read_log
 
-__all__ = ["drawn_tasks", "run"]
+__all__ = ["drawn_fits", "drawn_tasks", "run"]
 
 _DRAWN = 2  # test tasks that a report shows
 _DRAWN_LEARNERS = 8
@@ -121,8 +124,10 @@ def run(
                 outcome.curves.append(read_log(place / "log.jsonl"))
             if name not in learners:
                 learners[name] = learner
-                # A sweep asks one thing of many contestants; probing them all would take longer than its answer.
-                outcome.probes = one.probes(learner, tests) if recipe.axis is None else []
+                # A sweep asks one thing of many contestants; looking into them all would take longer than its answer.
+                if recipe.axis is None:
+                    outcome.adaptation = one.adaptation(learner, tests)
+                    outcome.probes = one.probes(learner, tests)
             if not single:
                 only = {name: Outcome(contestant.role, [scores], [seconds], describe, learner.normalization)}
                 write_card(_card(recipe, command, [seed], protocol, only, device), place / "result.json")
@@ -136,7 +141,8 @@ def run(
         if answer is not None:
             result["verdict"] = result["answer"] = answer
     logs = {name: outcome.curves for name, outcome in outcomes.items() if outcome.curves}
-    write_report(result, folder / "report.html", logs=logs, episodes=drawn_tasks(learners, tests, result))
+    episodes, fits = drawn_tasks(learners, tests, result), drawn_fits(learners, tests, result)
+    write_report(result, folder / "report.html", logs=logs, episodes=episodes, fits=fits)
     write_card(result, folder / "result.json")
     return result
 
@@ -162,6 +168,27 @@ def drawn_tasks(
         draw_episode(drawn, source.test.draw(task, 1, 0), f"Test task {task} of {protocol}", f"task{task}")
         for task in range(min(_DRAWN, source.test.size or _DRAWN))
     ]
+
+
+def drawn_fits(
+    learners: Mapping[str, Learner], tests: Mapping[str, TaskSource], result: Mapping[str, Any]
+) -> list[Panel]:
+    """The first test task of the first protocol, fitted step by step by the learners whose adaptation is in the card.
+
+    None where tasks cannot be drawn as curves.
+
+    Args:
+        learners, tests, result: as of `drawn_tasks`.
+    """
+    protocol, source = next(iter(tests.items()))
+    able = result.get("adaptation", {"learners": {}})["learners"]
+    drawn = {name: each for name, each in learners.items() if name in able and isinstance(each, GradientLearner)}
+    if not drawn or source.test.kind != "regression" or not one_dimensional(batch := source.test.draw(0, 1, 0)):
+        return []
+    numbers = {name: number for number, name in enumerate(entries(result))}
+    truth = getattr(source.test, "truth", None)
+    known = None if truth is None else partial(truth, 0)
+    return [draw_fits(drawn, batch, known, styles=numbers, title=f"Test task 0 of {protocol}, step by step")]
 
 
 def _check_names(contestants: dict[str, Contestant]) -> None:

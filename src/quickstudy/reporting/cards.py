@@ -6,7 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from quickstudy.evaluation import HIGHER_IS_BETTER, Difference, Interval, Probe, Scores, compare, reliability, summarize
+from quickstudy.evaluation import (
+    HIGHER_IS_BETTER,
+    Adaptation,
+    Difference,
+    Interval,
+    Probe,
+    Scores,
+    compare,
+    reliability,
+    summarize,
+)
 from quickstudy.files import write_text
 
 __all__ = ["Outcome", "best_of", "card", "differences", "entries", "read_card", "verdict", "write_card"]
@@ -24,6 +34,7 @@ class Outcome:
         normalization: the policy of its network.
         curves: for every run, lines of its log.
         probes: how the learner of the first run does when the tasks of the first protocol get harder.
+        adaptation: how the learner of the first run adapts to them, where it has an inner loop.
         series, at: in a sweep, the curve that it is a point of, and where on the axis.
     """
 
@@ -34,6 +45,7 @@ class Outcome:
     normalization: str = "none"
     curves: list[list[dict[str, Any]]] = field(default_factory=list)
     probes: list[Probe] = field(default_factory=list)
+    adaptation: Adaptation | None = None
     series: str | None = None
     at: float | None = None
 
@@ -64,7 +76,8 @@ def card(
     """Everything a reader needs to believe, or to repeat, a result.
 
     With one contestant its metrics stand at the top; with several, each has an entry under `learners`, and their
-    paired differences on the same tasks follow. Calibration and failure probes are those of the first protocol.
+    paired differences on the same tasks follow. Calibration, adaptation and failure probes are those of
+    the first protocol.
     """
     main, first = next(iter(outcomes.items()))
     compared = next(iter(first.scores[0]))
@@ -109,6 +122,9 @@ def card(
     probed = {name: [each.to_json() for each in outcome.probes] for name, outcome in outcomes.items() if outcome.probes}
     if probed:
         result["probes"] = {"protocol": compared, "metric": metric, "learners": probed}
+    adapting = {name: each.adaptation.to_json() for name, each in outcomes.items() if each.adaptation is not None}
+    if adapting:
+        result["adaptation"] = {"protocol": compared, "learners": adapting}
     return result
 
 

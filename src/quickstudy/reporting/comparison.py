@@ -135,7 +135,7 @@ def _merged(
     """One card of several, each learner under its name and its run's."""
     metrics: dict[str, Any] = {}
     learners: dict[str, Any] = {}
-    merged: dict[str, dict[str, Any]] = {"calibration": {}, "probes": {}}
+    merged: dict[str, dict[str, Any]] = {"calibration": {}, "adaptation": {}, "probes": {}}
     compared = next(iter(cards[0]["metrics"])).rpartition(".")[0]
     for card, names in zip(cards, named, strict=True):
         metrics = {**card["metrics"], **metrics}
@@ -163,8 +163,9 @@ def _merged(
         "learners": learners,
         "differences": differences,
     }
-    if merged["calibration"]:
-        result["calibration"] = {"protocol": compared, "learners": merged["calibration"]}
+    for kind in ("calibration", "adaptation"):
+        if merged[kind]:
+            result[kind] = {"protocol": compared, "learners": merged[kind]}
     if merged["probes"]:
         result["probes"] = {**cards[0]["probes"], "learners": merged["probes"]}
     return result

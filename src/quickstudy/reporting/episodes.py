@@ -16,6 +16,7 @@ from torch import distributions as D
 
 from quickstudy.evaluation.metrics import class_probabilities
 from quickstudy.learners import Learner
+from quickstudy.reporting.fits import one_dimensional
 from quickstudy.reporting.pictures import as_data_uri
 from quickstudy.reporting.svg import INK, MUTED, SERIES, Panel, panel
 from quickstudy.tasks import TaskBatch
@@ -109,8 +110,7 @@ def draw_episode(learners: Mapping[str, Learner], batch: TaskBatch, title: str, 
         return _images(task, {each: p[0] for each, p in probs.items() if p is not None}, title)
     if classified:
         return _class_table(task, {each: p[0] for each, p in probs.items() if p is not None}, title)
-    one_number = task.query.y[0, 0].numel() == 1
-    if isinstance(x, Tensor) and x[0, 0].numel() == 1 and one_number:
+    if one_dimensional(task):
         return _curves(task, answers, title, name)
     return _number_table(task, {each: answer.mean[0] for each, answer in answers.items()}, title)
 

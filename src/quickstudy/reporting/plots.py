@@ -13,7 +13,17 @@ from matplotlib.ticker import LogLocator
 from quickstudy.evaluation import HIGHER_IS_BETTER, Interval, Probe
 from quickstudy.reporting.svg import BAD, GOOD, INK, LINE, MUTED, PAPER, SERIES, Panel, panel
 
-__all__ = ["MARKS", "calibration_panels", "curve_panels", "difference_panels", "mark", "probe_panels", "scaled"]
+__all__ = [
+    "MARKS",
+    "Styles",
+    "calibration_panels",
+    "curve_panels",
+    "difference_panels",
+    "mark",
+    "probe_panels",
+    "scale_for",
+    "scaled",
+]
 
 MARKS = "os^DvPX*"
 """Markers of learners; with its colour, and dashes for baselines, its marker tells a learner from the others."""
@@ -72,7 +82,7 @@ def curve_panels(logs: Mapping[str, Sequence[Lines]], styles: Styles, baselines:
                 )
             values = np.concatenate([points[:, 1] for each in runs.values() for points in each])
             axes.set(xlabel="steps")
-            _scale(axes, values)
+            scale_for(axes, values)
 
         ends = ", ".join(f"{name} ends at {_mean(each)[1][-1]:.3g}" for name, each in runs.items())
         panels.append(panel(f"curve-{key}", title, f"{title} over steps: {ends}.", draw))
@@ -247,7 +257,7 @@ def probe_panels(
             if metric == "accuracy":
                 axes.set_ylim(0, max(100.0 if max(values) > 60 else 1.25 * max(values), 1.0))
             else:
-                _scale(axes, np.array(values))
+                scale_for(axes, np.array(values))
 
         words = "; ".join(
             f"{name} from {_said(metric, probe.values[0])} to {_said(metric, probe.values[-1])}"
@@ -291,7 +301,8 @@ def _mean(runs: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return steps, np.mean([np.interp(steps, points[:, 0], points[:, 1]) for points in runs], 0)
 
 
-def _scale(axes: Axes, values: np.ndarray) -> None:
+def scale_for(axes: Axes, values: np.ndarray) -> None:
+    """A logarithmic scale of y where values are positive and span much."""
     positive = values[values > 0]
     if len(positive) == len(values) and values.max() > _MANY_TIMES * values.min():
         axes.set_yscale("log")

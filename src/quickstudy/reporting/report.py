@@ -7,8 +7,9 @@ from typing import Any
 
 import jinja2
 
-from quickstudy.evaluation import HIGHER_IS_BETTER, Probe
+from quickstudy.evaluation import HIGHER_IS_BETTER, Adaptation, Probe
 from quickstudy.files import write_text
+from quickstudy.reporting.adaptation import adaptation_panels
 from quickstudy.reporting.cards import entries
 from quickstudy.reporting.episodes import Episode
 from quickstudy.reporting.headline import Headline, headline
@@ -20,7 +21,7 @@ from quickstudy.reporting.plots import (
     mark,
     probe_panels,
 )
-from quickstudy.reporting.svg import SERIES
+from quickstudy.reporting.svg import SERIES, Panel
 from quickstudy.reporting.sweep import sweep_panels
 from quickstudy.reporting.tables import metric_cell, tables
 
@@ -42,16 +43,18 @@ def write_report(
     *,
     logs: Mapping[str, Sequence[Sequence[dict[str, Any]]]] | None = None,
     episodes: Sequence[Episode] = (),
+    fits: Sequence[Panel] = (),
     notes: Sequence[str] = (),
     verdict: Headline | None = None,
 ) -> None:
-    """Write the report of a card, atomically. The same card, logs and episodes give the same bytes.
+    """Write the report of a card, atomically. The same card, logs, episodes and fits give the same bytes.
 
     Args:
         card: see `quickstudy.reporting.card`.
         path: of the HTML file.
         logs: by learner, the lines of every run's log.
         episodes: test tasks, drawn.
+        fits: test tasks of which the fit is drawn step by step; shown where the card says how learners adapt.
         notes: what a reader must know beside the numbers, such as what could not be drawn.
         verdict: what stands at the top; by default what the card says.
     """
@@ -62,7 +65,9 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = environment.get_template("report.html.jinja").render(_context(card, logs or {}, episodes, notes, verdict))
+    page = environment.get_template("report.html.jinja").render(
+        _context(card, logs or {}, episodes, fits, notes, verdict)
+    )
     write_text(path, page)
 
 
@@ -70,6 +75,7 @@ def _context(
     card: Mapping[str, Any],
     logs: Mapping[str, Any],
     episodes: Sequence[Episode],
+    fits: Sequence[Panel],
     notes: Sequence[str],
     verdict: Headline | None,
 ) -> dict[str, Any]:
@@ -80,6 +86,8 @@ def _context(
     scores = [{**each, "groups": _by_role(each)} for each in tables(card) if "roles" in each]
     differences = card.get("differences", [])
     calibration = card.get("calibration", {"protocol": "", "learners": {}})
+    adaptation = card.get("adaptation", {"protocol": "", "learners": {}})
+    adapting = {name: Adaptation.from_json(each) for name, each in adaptation["learners"].items()}
     probes = card.get("probes", {"protocol": "", "metric": "accuracy", "learners": {}})
     errors = {
         name: metric_cell("ece", entry["metrics"].get(f"{calibration['protocol']}.ece"))
@@ -104,6 +112,10 @@ def _context(
         "curve_legend": set(logs),
         "curve_panels": curve_panels(logs, styles, baselines),
         "episodes": episodes,
+        "adaptation_protocol": adaptation["protocol"],
+        "adaptation_tasks": max((each.tasks for each in adapting.values()), default=0),
+        "adaptation_learners": ", ".join(adapting),
+        "adaptation_panels": [*adaptation_panels(adapting, styles), *fits] if adapting else [],
         "calibration_protocol": calibration["protocol"],
         "calibration_panels": calibration_panels(calibration["learners"], errors, styles),
         "probe_protocol": probes["protocol"],

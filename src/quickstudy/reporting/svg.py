@@ -6,17 +6,24 @@ for both schemes. Text stays text, in the page's font.
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeAlias
 
 from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-__all__ = ["BAD", "GOOD", "INK", "LINE", "MUTED", "PAPER", "SERIES", "Panel", "panel"]
+from quickstudy.files import write_text
+
+__all__ = ["BAD", "GOOD", "INK", "LINE", "MUTED", "PAPER", "SERIES", "Draw", "Panel", "panel", "stacked"]
+
+Draw: TypeAlias = Callable[[Axes], None]
+"""Draws on a pair of axes."""
 
 # Colours that no one would choose, so that they can be found again in the SVG.
 INK, MUTED, LINE, PAPER, GOOD, BAD = (f"#01020{digit}" for digit in range(1, 7))
@@ -59,11 +66,11 @@ WIDTH = 330.0
 
 @dataclass(frozen=True)
 class Panel:
-    """A figure in a report.
+    """A figure.
 
     Attributes:
         title: above it.
-        svg: the figure itself.
+        svg: the figure itself, as an element of an HTML page that sets the colours.
         caption: below it; may be empty.
     """
 
@@ -71,10 +78,37 @@ class Panel:
     svg: Markup
     caption: str = ""
 
+    def save(self, path: Path | str) -> Path:
+        """Write the figure alone, without title and caption, to an SVG file: light or dark as its reader prefers.
 
-def panel(
-    name: str, title: str, alt: str, draw: Callable[[Axes], None], height: float = 210.0, caption: str = ""
-) -> Panel:
+        Args:
+            path: where to; `.svg` is added when the name has no ending.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            ValueError: the name has another ending.
+        """
+        path = Path(path)
+        if path.suffix not in ("", ".svg"):
+            raise ValueError(f"path must end in .svg, which is what is written, got {str(path)!r}")
+        path = path.with_suffix(".svg")
+        write_text(path, self._document())
+        return path
+
+    def _document(self) -> str:
+        """The figure as a document of its own, with the colours of reports."""
+        colours = (files("quickstudy.reporting") / "templates" / "colours.css").read_text(encoding="utf-8")
+        style = "svg { background: var(--paper); } text { font-family: system-ui, sans-serif !important; }"
+        head, body = self.svg.split(">", 1)
+        return (
+            f'{head} xmlns="http://www.w3.org/2000/svg">\n<title>{escape(self.title)}</title>\n'
+            f"<style>\n{colours}{style}\n</style>{body}\n"
+        )
+
+
+def panel(name: str, title: str, alt: str, draw: Draw, height: float = 210.0, caption: str = "") -> Panel:
     """One figure of one pair of axes.
 
     Args:
@@ -85,9 +119,22 @@ def panel(
         height: in points; the width is that of a telephone.
         caption: below the figure.
     """
+    return stacked(name, title, alt, [(height, draw)], caption)
+
+
+def stacked(name: str, title: str, alt: str, draws: Sequence[tuple[float, Draw]], caption: str = "") -> Panel:
+    """One figure of several pairs of axes, one below the other.
+
+    Args:
+        name, title, alt, caption: as of `panel`.
+        draws: for each pair of axes its height in points, and what draws on it.
+    """
+    heights = [height for height, _ in draws]
     with rc_context({**_STYLE, "svg.hashsalt": name}):
-        figure = Figure(figsize=(WIDTH / 72, height / 72), layout="constrained")
-        draw(figure.subplots())
+        figure = Figure(figsize=(WIDTH / 72, sum(heights) / 72), layout="constrained")
+        rows = figure.subplots(len(draws), squeeze=False, height_ratios=heights)[:, 0]
+        for axes, (_, draw) in zip(rows, draws, strict=True):
+            draw(axes)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return Panel(title, _inline(buffer.getvalue(), name, alt), caption)

@@ -9,7 +9,10 @@ import math
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
 from scipy.special import ndtri
+from torch import Tensor
 
 from quickstudy.arguments import check_real, check_whole
 from quickstudy.tasks import draws
@@ -50,10 +53,8 @@ class SinusoidSplit(Split):
         """The tasks `first` … `first + count − 1`; x `[task, n, 1]`, y `[task, n]`."""
         low, high = bounds(self.shots)
         total = high + self.queries
-        numbers = draws.uniforms(seed, f"sinusoids/{self.name}", first, count, 3 + 2 * total)
-        amplitude, phase = (
-            least + (most - least) * numbers[:, [column]] for column, (least, most) in enumerate((AMPLITUDE, PHASE))
-        )
+        numbers = self._numbers(first, count, seed)
+        amplitude, phase = _amplitude_and_phase(numbers)
         x = INPUT[0] + (INPUT[1] - INPUT[0]) * numbers[:, 3 : 3 + total]
         # The smallest uniform number is 0, where the inverse of the normal distribution is −∞.
         y = amplitude * np.sin(x - phase) + self.noise * ndtri(np.maximum(numbers[:, 3 + total :], 2.0**-54))
@@ -61,6 +62,28 @@ class SinusoidSplit(Split):
         inputs, targets = torch.from_numpy(x).float()[..., None], torch.from_numpy(y).float()
         support = Examples(inputs[:, :high], targets[:, :high], torch.from_numpy(mask))
         return TaskBatch(support, Examples.of(inputs[:, high:], targets[:, high:]))
+
+    def truth(self, task: int, x: Float[Tensor, "*n"], seed: int = 0) -> Float[Tensor, "*n"]:
+        """What y is at `x` in a task, without noise: the function that its examples are of.
+
+        Args:
+            task: its number in the stream.
+            x: where, in any shape.
+            seed: of the stream.
+        """
+        amplitude, phase = (column.item() for column in _amplitude_and_phase(self._numbers(task, 1, seed)))
+        return amplitude * torch.sin(x - phase)
+
+    def _numbers(self, first: int, count: int, seed: int) -> NDArray[np.float64]:
+        """`[task, 3 + 2 n]` uniform numbers: amplitude, phase, shots, then x and noise of all examples."""
+        return draws.uniforms(
+            seed, f"sinusoids/{self.name}", first, count, 3 + 2 * (bounds(self.shots)[1] + self.queries)
+        )
+
+
+def _amplitude_and_phase(numbers: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """Both `[task, 1]`, from the first two uniform numbers of each task."""
+    return [least + (most - least) * numbers[:, [column]] for column, (least, most) in enumerate((AMPLITUDE, PHASE))]
 
 
 def sinusoids(shots: Range = 10, queries: int = 50, noise: float = 0.0) -> TaskSource:
