@@ -85,17 +85,17 @@ def test_every_public_name_is_described(site: Path, package: str) -> None:
 
 
 def test_lines_are_found_by_name() -> None:
-    place = "quickstudy.learners.optimization.maml"
-    step = lines_of(place, "MAML._step")
-    assert step.text.startswith("def _step(")
-    assert step.text.splitlines()[-1].startswith("    return {name: weight - self._rate")
-    part = lines_of(place, "MAML._step", "if self.first_order", "detach")
-    assert part.text.splitlines()[0] == "if self.first_order:"
+    place = "quickstudy.learners.optimization.inner_loop"
+    step = lines_of(place, "InnerLoop.slopes")
+    assert step.text.startswith("def slopes(")
+    assert step.text.splitlines()[-1].startswith("    return {name: slope + self.pull")
+    part = lines_of(place, "InnerLoop.slopes", "if not self.pull", "return found")
+    assert part.text.splitlines()[0] == "if not self.pull:"
     assert part.last == part.first + 1
-    with pytest.raises(ValueError, match="has no 'MAML._stride'"):
-        lines_of(place, "MAML._stride")
+    with pytest.raises(ValueError, match="has no 'InnerLoop.stride'"):
+        lines_of(place, "InnerLoop.stride")
     with pytest.raises(ValueError, match="contains 'no such text'"):
-        lines_of(place, "MAML._step", "no such text")
+        lines_of(place, "InnerLoop.slopes", "no such text")
 
 
 def test_indented_paragraphs_are_literal() -> None:
