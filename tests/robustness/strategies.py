@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import quickstudy as qs
-from quickstudy.learners import FineTuning, FromScratch, Learner
+from quickstudy.learners import FineTuning, FromScratch, GradientLearner, Learner
 from quickstudy.tasks import Examples, TaskBatch
 
 WIDTH, WAYS = 6, 4
@@ -30,11 +30,8 @@ def learners(draw: Callable, kinds: tuple[str, ...] = KINDS) -> Learner:
     return learner.train(draw(st.booleans()))
 
 
-_NO_RUNNING = {
-    cls
-    for name, cls in LEARNERS.items()
-    if name in ("MAML", "ANIL", "BOIL", "MetaSGD", "Reptile", "FromScratch", "FineTuning")
-}
+# Who changes the weights for every task has no use for running averages.
+_NO_RUNNING = {cls for cls in LEARNERS.values() if issubclass(cls, GradientLearner | FromScratch | FineTuning)}
 
 
 @st.composite
