@@ -1,6 +1,8 @@
 """Experiments, one file each; importing this package makes them known."""
 
 from quickstudy.recipes.glyphs_compare import GlyphsCompare
+from quickstudy.recipes.inner_loop_questions import InnerLoopQuestions
+from quickstudy.recipes.omniglot_gradient_compare import OmniglotGradientCompare
 from quickstudy.recipes.omniglot_maml import OmniglotMAML
 from quickstudy.recipes.omniglot_metric import OmniglotMetric
 from quickstudy.recipes.omniglot_prototypical import OmniglotPrototypical
@@ -17,11 +19,14 @@ from quickstudy.recipes.questions import (
 from quickstudy.recipes.recipe import Contestant, Recipe, Training, option, recipe, recipes
 from quickstudy.recipes.report import report
 from quickstudy.recipes.run import run
+from quickstudy.recipes.sinusoid_gradient_compare import SinusoidGradientCompare
 from quickstudy.recipes.sinusoid_maml import SinusoidMAML
 
 __all__ = [
     "Contestant",
     "GlyphsCompare",
+    "InnerLoopQuestions",
+    "OmniglotGradientCompare",
     "OmniglotMAML",
     "OmniglotMetric",
     "OmniglotPrototypical",
@@ -34,6 +39,7 @@ __all__ = [
     "QuestionSavings",
     "QuestionShots",
     "Recipe",
+    "SinusoidGradientCompare",
     "SinusoidMAML",
     "Training",
     "option",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 
-from quickstudy.learners import MAML, Exact, FirstOrder, FromScratch, NearestNeighbour, PrototypicalNetwork
+from quickstudy.learners import MAML, Exact, FirstOrder, FromScratch, MetaSGD, NearestNeighbour, PrototypicalNetwork
 from quickstudy.networks import Conv4
 from quickstudy.recipes.plain_transfer import plain_transfer
 from quickstudy.recipes.recipe import Contestant, Recipe, Training, option, recipe
@@ -32,10 +32,12 @@ class OmniglotMAML(Recipe):
         inner_steps: int = option(3, "gradient steps on the support")
         inner_rate: float = option(0.2, "their step size")
         first_order: bool = option(False, "leave out second derivatives")
+        learn_inner_rates: bool = option(False, "learn a rate for every weight and step (Meta-SGD)")
+        adapting: str = option("", "which weights adapt: a regular expression in their names; all by default")
         filters: int = option(32, "channels of the convolutions")
         rate: float = option(3e-3, "highest learning rate")
         normalization: str = option("support", "normalization policy of the network; the paper's is transductive")
-        tasks_at_once: int = option(0, "tasks to vectorise over; 0 is all, 1 is a loop")
+        tasks_at_once: int = option(0, "tasks to vectorise over; 1 is a loop, 0 goes by the device")
 
     def __init__(self, settings: Settings | None = None) -> None:
         super().__init__(settings)
@@ -46,7 +48,6 @@ class OmniglotMAML(Recipe):
 
     def contestants(self) -> dict[str, Contestant]:
         chosen, likelihood = self.settings, Categorical(_WAYS)
-        at_once = chosen.tasks_at_once or None
         training = partial(
             Training,
             steps=chosen.steps,
@@ -56,13 +57,15 @@ class OmniglotMAML(Recipe):
         )
 
         def maml() -> MAML:
-            return MAML(
+            cls = partial(MetaSGD, per_step=True) if chosen.learn_inner_rates else MAML
+            return cls(
                 Conv4(filters=chosen.filters, normalization=chosen.normalization),
                 likelihood,
                 chosen.inner_steps,
                 chosen.inner_rate,
                 meta_gradient=FirstOrder() if chosen.first_order else Exact(),
-                tasks_at_once=at_once,
+                adapting=chosen.adapting,
+                tasks_at_once=chosen.tasks_at_once or None,
             )
 
         few, many = self._pool.episodes(_WAYS, 1, chosen.queries).train, self._pool.episodes(60, 1, 2).train

@@ -106,18 +106,7 @@ def run(
             describe = contestant.training.describe() if contestant.training else None
             if contestant.like is not None:
                 describe = {"weights of": contestant.like}
-            outcome = outcomes.setdefault(
-                name,
-                Outcome(
-                    contestant.role,
-                    [],
-                    [],
-                    describe,
-                    learner.normalization,
-                    series=contestant.series,
-                    at=contestant.at,
-                ),
-            )
+            outcome = outcomes.setdefault(name, _outcome(contestant, learner, describe))
             outcome.scores.append(scores)
             outcome.seconds.append(seconds)
             if (place / "log.jsonl").exists():
@@ -129,7 +118,7 @@ def run(
                     outcome.adaptation = one.adaptation(learner, tests)
                     outcome.probes = one.probes(learner, tests)
             if not single:
-                only = {name: Outcome(contestant.role, [scores], [seconds], describe, learner.normalization)}
+                only = {name: replace(_outcome(contestant, learner, describe), scores=[scores], seconds=[seconds])}
                 write_card(_card(recipe, command, [seed], protocol, only, device), place / "result.json")
     if probes:
         probe_fewer_tasks(recipe, contestants, outcomes, tests, seeds[0], folder, device)
@@ -145,6 +134,21 @@ def run(
     write_report(result, folder / "report.html", logs=logs, episodes=episodes, fits=fits)
     write_card(result, folder / "result.json")
     return result
+
+
+def _outcome(contestant: Contestant, learner: Learner, training: dict[str, Any] | None) -> Outcome:
+    """What is known of a contestant before its scores are."""
+    chosen = getattr(learner, "tasks_at_once", None) or "by device"
+    return Outcome(
+        contestant.role,
+        [],
+        [],
+        training,
+        learner.normalization,
+        chosen if hasattr(learner, "tasks_at_once") else None,
+        series=contestant.series,
+        at=contestant.at,
+    )
 
 
 def drawn_tasks(

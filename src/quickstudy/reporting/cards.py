@@ -32,6 +32,7 @@ class Outcome:
         seconds: training time of every run; 0 for what is not trained.
         training: how it was trained; None when it was not.
         normalization: the policy of its network.
+        tasks_at_once: how many tasks it vectorises over, or "by device"; None when it has no such choice.
         curves: for every run, lines of its log.
         probes: how the learner of the first run does when the tasks of the first protocol get harder.
         adaptation: how the learner of the first run adapts to them, where it has an inner loop.
@@ -43,6 +44,7 @@ class Outcome:
     seconds: list[float]
     training: dict[str, Any] | None = None
     normalization: str = "none"
+    tasks_at_once: int | str | None = None
     curves: list[list[dict[str, Any]]] = field(default_factory=list)
     probes: list[Probe] = field(default_factory=list)
     adaptation: Adaptation | None = None
@@ -100,6 +102,7 @@ def card(
             name: {
                 "role": outcome.role,
                 "normalization": outcome.normalization,
+                **({} if outcome.tasks_at_once is None else {"tasks_at_once": outcome.tasks_at_once}),
                 "training": outcome.training,
                 "seconds": [round(seconds, 1) for seconds in outcome.seconds],
                 **({} if outcome.at is None else {"series": outcome.series, "at": outcome.at}),
@@ -115,6 +118,8 @@ def card(
         result["verdict"] = verdict(outcomes, compared, metric)
     else:
         result["learner"], result["normalization"], result["training"] = main, first.normalization, first.training
+        if first.tasks_at_once is not None:
+            result["tasks_at_once"] = first.tasks_at_once
     scored = {name: outcome for name, outcome in outcomes.items() if compared in outcome.scores[0]}
     curves = {name: reliability(outcome.runs(compared)) for name, outcome in scored.items()}
     if any(curves.values()):
