@@ -12,6 +12,7 @@ from quickstudy.networks import MLP
 from quickstudy.tasks import Examples, Gaussian, TaskBatch
 
 TASKS, SHOTS = 3, 5
+WEIGHTS = 4 * TASKS * (2 * 8 + 8 + 8 + 1)  # bytes, of all tasks
 
 
 def tensors(*shapes: tuple[int, ...]) -> list[Tensor]:
@@ -68,35 +69,35 @@ def batch_of_tasks() -> TaskBatch:
     return TaskBatch(support, query)
 
 
-def peaks(way: MetaGradient, batch: TaskBatch, tasks_at_once: int | None = None) -> list[int]:
-    """After 2, 4, 6 and 8 inner steps."""
+def peaks(way: MetaGradient, tasks_at_once: int | None = None) -> list[int]:
+    """After 2, 4 and 6 inner steps."""
+    batch = batch_of_tasks()
 
     def peak(steps: int) -> int:
         learner = MAML(MLP(2, (8,)), Gaussian(), steps, 0.01, meta_gradient=way, tasks_at_once=tasks_at_once)
-        first, second = (peak_memory(lambda: meta_gradient(learner, batch)) for _ in range(2))
-        assert first == second
-        return first
+        return peak_memory(lambda: meta_gradient(learner, batch))
 
-    return [peak(steps) for steps in (2, 4, 6, 8)]
+    return [peak(steps) for steps in (2, 4, 6)]
 
 
+# Checking shapes is what takes longest here: every operation inside an inner loop is seen.
+@pytest.mark.unchecked
 @pytest.mark.parametrize("tasks_at_once", [1, None])
 def test_exact_memory_grows_by_a_constant_with_every_step(tasks_at_once: int | None) -> None:
-    exact = peaks(Exact(), batch_of_tasks(), tasks_at_once)
-    growth = exact[-1] - exact[-2]
-    weights = 4 * TASKS * (2 * 8 + 8 + 8 + 1)
-    activations = 4 * TASKS * SHOTS * 8
-    assert growth >= 2 * (weights + activations)
-    assert [b - a for a, b in pairwise(exact)] == pytest.approx([growth] * 3, rel=0.05)
+    found = peaks(Exact(), tasks_at_once)
+    first, second = (b - a for a, b in pairwise(found))
+    assert first == second > 2 * WEIGHTS
+    assert peaks(Exact(), tasks_at_once) == found, "it is the same every time"
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize("tasks_at_once", [1, None])
 def test_checkpoints_grow_by_the_weights_alone(tasks_at_once: int | None) -> None:
-    found = peaks(Exact(checkpoint=True), batch_of_tasks(), tasks_at_once)
-    weights = 4 * TASKS * (2 * 8 + 8 + 8 + 1)
-    assert [b - a for a, b in pairwise(found)] == [2 * weights] * 3
+    found = peaks(Exact(checkpoint=True), tasks_at_once)
+    assert [b - a for a, b in pairwise(found)] == [2 * WEIGHTS] * 2
 
 
-@pytest.mark.parametrize("way", [FirstOrder(), Truncated(1), Implicit(), EvolutionStrategies(2)])
+@pytest.mark.unchecked
+@pytest.mark.parametrize("way", [FirstOrder(), Truncated(1), Implicit(), EvolutionStrategies(1)])
 def test_the_others_do_not_grow(way: MetaGradient) -> None:
-    assert len(set(peaks(way, batch_of_tasks()))) == 1
+    assert len(set(peaks(way))) == 1

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from torch import nn
 
-from quickstudy.evaluation import meta_gradient, meta_gradient_error
+from quickstudy.evaluation import MetaGradientError, meta_gradient, meta_gradient_error
 from quickstudy.learners import (
     MAML,
     EvolutionStrategies,
@@ -15,7 +16,7 @@ from quickstudy.learners import (
     PrototypicalNetwork,
     Truncated,
 )
-from quickstudy.networks import MLP
+from quickstudy.networks import MLP, PerExample
 from quickstudy.tasks import Examples, Gaussian, TaskBatch
 
 
@@ -76,23 +77,29 @@ def test_fewer_exact_steps_make_a_greater_error() -> None:
 
 
 def test_implicit_is_compared_through_the_same_pulled_steps() -> None:
+    """On least squares, whose minimum is the only one."""
     batch = batch_of_tasks()
     few, many = (
-        meta_gradient_error(maml(Implicit(pull=2.0, iterations=30), steps, 0.1), batch).relative.item()
-        for steps in (3, 200)
+        meta_gradient_error(
+            MAML(PerExample(nn.Identity(), 2), Gaussian(), steps, 0.1, meta_gradient=Implicit(2.0, 3)), batch
+        ).relative.item()
+        for steps in (2, 60)
     )
     assert few > 0.01
-    assert many < 1e-6
+    assert many < 1e-4
     with pytest.raises(ValueError, match=r"reference has the pull 0\.0, but the learner's inner steps 2\.0"):
         meta_gradient_error(maml(Implicit()), batch, Exact())
 
 
 def test_draws_are_as_many_as_asked_and_more_pairs_are_nearer() -> None:
-    batch = batch_of_tasks()
-    few, many = (meta_gradient_error(maml(EvolutionStrategies(n, 1e-4)), batch, draws=6) for n in (2, 200))
-    assert few.cosine.shape == few.relative.shape == (6,)
+    def error(pairs: int) -> MetaGradientError:
+        learner = MAML(PerExample(nn.Identity(), 2), Gaussian(), 1, 0.1, meta_gradient=EvolutionStrategies(pairs, 1e-4))
+        return meta_gradient_error(learner, batch_of_tasks(), draws=4)
+
+    few, many = error(1), error(20)
+    assert few.cosine.shape == few.relative.shape == (4,)
     assert few.cosine.std() > 0
-    assert many.cosine.mean() > max(0.9, float(few.cosine.mean()))
+    assert many.cosine.mean() > max(0.8, float(few.cosine.mean()))
     assert many.relative.mean() < few.relative.mean()
 
 

@@ -4,7 +4,6 @@ What is counted are the bytes of tensors: every storage that an operation makes 
 to it. So the count is the same in every run, on every device, and whatever else the process holds.
 """
 
-import gc
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -30,7 +29,6 @@ def peak_memory(run: Callable[[], object]) -> int:
     Args:
         run: the computation; what it returns counts while it runs.
     """
-    gc.collect()
     with _Storages() as storages:
         run()
     return storages.peak
