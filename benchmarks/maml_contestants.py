@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from quickstudy.learners import MAML
-from quickstudy.tasks import TaskBatch
+from quickstudy.tasks import Examples, TaskBatch
 
 try:
     import torchopt
@@ -70,7 +70,7 @@ def with_torchopt(problem: Problem) -> None:
 
 
 def by_clones(problem: Problem) -> None:
-    """The way of learn2learn: for every task a clone of the weights that the graph goes through, and a backward pass."""
+    """The way of learn2learn: for every task a clone of the weights in the graph, and a backward pass."""
     weights = dict(problem.module.named_parameters())
     for x, y, query_x, query_y in problem.tasks:
         fast = {name: weight.clone() for name, weight in weights.items()}
@@ -116,12 +116,14 @@ def check_same(problem: Problem, learner: MAML, loops: Sequence[str]) -> None:
         expected = meta_gradient_of(lambda: ours(learner, batch), weights)
         for name in loops:
             found = meta_gradient_of(lambda name=name: LOOPS[name](replace(problem, batch=batch)), weights)
-            torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-11, msg=lambda text: f"{name}: {text}")
+            torch.testing.assert_close(
+                found, expected, rtol=1e-8, atol=1e-11, msg=lambda text, name=name: f"{name}: {text}"
+            )
     finally:
         learner.float()
 
 
-def _double(examples):
+def _double(examples: Examples) -> Examples:
     return examples.map(lambda leaf: leaf.double() if leaf.is_floating_point() else leaf)
 
 
