@@ -116,9 +116,7 @@ def check_same(problem: Problem, learner: MAML, loops: Sequence[str]) -> None:
         expected = meta_gradient_of(lambda: ours(learner, batch), weights)
         for name in loops:
             found = meta_gradient_of(lambda name=name: LOOPS[name](replace(problem, batch=batch)), weights)
-            torch.testing.assert_close(
-                found, expected, rtol=1e-8, atol=1e-11, msg=lambda text, name=name: f"{name}: {text}"
-            )
+            torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-11, msg=name)
     finally:
         learner.float()
 

@@ -13,13 +13,13 @@ import gc
 
 import torch
 import torch.nn.functional as F
-from maml_contestants import LOOPS, Problem, check_same, ours, training
+from maml_contestants import LOOPS, Problem, check_same, meta_gradient_of, ours, training
 from side_by_side import take_turns, write
-from torch import nn
+from torch import Tensor, nn
 
 from quickstudy.learners import MAML, FirstOrder
 from quickstudy.networks import Conv4
-from quickstudy.tasks import Categorical, omniglot
+from quickstudy.tasks import Categorical, TaskBatch, omniglot
 
 WAYS, SHOTS, RATE = 5, 1, 0.4
 THEIRS = ("clones", "higher")
@@ -52,19 +52,23 @@ def measure(queries: int, inner_steps: int, tasks: int, filters: int, rounds: in
     reference = maml(Conv4(filters=filters, normalization="transductive"), inner_steps, None).to(device)
     module = plain(reference)
     problem = Problem(module, F.cross_entropy, batch, inner_steps, RATE)
-    one = maml(reference.network, 1, None).to(device)
-    one.predictor = reference.predictor
-    small = batch[:4]
-    check_same(Problem(module, F.cross_entropy, small, 1, RATE), one, THEIRS)
+    everything = {"looped": 1, "vectorised": tasks, "by default": None}
+    for tasks_at_once in everything.values():
+        one = maml(reference.network, 1, tasks_at_once).to(device)
+        one.predictor = reference.predictor
+        check_same(Problem(module, F.cross_entropy, batch[:4], 1, RATE), one, THEIRS)
+    expected = flat(reference, batch)
 
     contestants = {name: training(lambda loop=LOOPS[name]: loop(problem), adam(module)) for name in THEIRS}
-    everything = {"looped": 1, "vectorised": tasks, "by default": None}
     for name, tasks_at_once in everything.items():
         made = learner(tasks_at_once)
         contestants[name] = training(lambda m=made: ours(m, batch), adam(made))
-    for name in ("looped", "vectorised"):
+    # Compiled, a loop is unrolled: only a single step does not take longer to compile than to train.
+    for name in ("looped", "vectorised") if inner_steps == 1 else ("vectorised",):
         made = learner(everything[name])
         compiled = torch.compile(made, fullgraph=True, dynamic=False)
+        if F.cosine_similarity(flat(compiled, batch), expected, 0) < 0.99:
+            raise AssertionError(f"compiled ({name}), the meta-gradient points elsewhere")
         contestants[f"{name}, compiled"] = training(lambda m=compiled: ours(m, batch), adam(made))
     made = learner(None, first_order=True)
     contestants["first order"] = training(lambda m=made: ours(m, batch), adam(made))
@@ -78,6 +82,12 @@ def measure(queries: int, inner_steps: int, tasks: int, filters: int, rounds: in
     return metrics
 
 
+def flat(learner: nn.Module, batch: TaskBatch) -> Tensor:
+    """The meta-gradient as one vector."""
+    weights = list(learner.parameters())
+    return torch.cat([part.flatten() for part in meta_gradient_of(lambda: ours(learner, batch), weights)])
+
+
 def adam(module: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.Adam(module.parameters(), lr=1e-3, fused=True)
 
@@ -86,7 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few tasks, filters and rounds; no card")
     quick = parser.parse_args().quick
-    torch.set_num_threads(2)
+    torch.set_num_threads(1 if quick else 2)
     torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     # Fewer tasks where each has many images, or a step on two cores takes long.

@@ -46,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few tasks and rounds; no card")
     quick = parser.parse_args().quick
-    torch.set_num_threads(2)
+    torch.set_num_threads(1 if quick else 2)
     torch.manual_seed(0)
     # Ten steps in a row, as in training, before it is another's turn.
     tasks, times, rounds = (3, 1, 1) if quick else (25, 10, 15)

@@ -68,7 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few steps, tasks, filters and draws; no card")
     quick = parser.parse_args().quick
-    torch.set_num_threads(2)
+    torch.set_num_threads(1 if quick else 2)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     steps, tasks, filters, rounds, draws = ((1, 2), 2, 4, 1, 2) if quick else ((1, 2, 5, 10, 20), 4, 32, 3, 5)
     batch = omniglot().episodes(WAYS, SHOTS, QUERIES).train.sample(0, tasks, 0).to(device)
