@@ -24,9 +24,11 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.dev
+bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/sampler.py
 	$(BIN)/python benchmarks/maml_step.py
+	$(BIN)/python benchmarks/maml_images.py
+	$(BIN)/python benchmarks/meta_gradient_memory.py
 	$(BIN)/python benchmarks/seconds_to_97.py
 
 # The tables of README.md and of the pages in docs/, from the cards in results/.
@@ -57,6 +59,10 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: $(VENV)/.core
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,lint,docs]'
+	touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,lint,docs,bench]'
 	touch $@
 
 $(VENV)/.docs: $(VENV)/.core

@@ -1,10 +1,12 @@
-"""Scores over tasks with intervals, paired comparison, adaptation step by step, failure probes, and what is best
-possible."""
+"""Scores over tasks with intervals, paired comparison, adaptation step by step, failure probes, what is best possible,
+and what steps cost."""
 
 from quickstudy.evaluation.adaptation import Adaptation, Course, inspect_adaptation
 from quickstudy.evaluation.embedded import Kept
 from quickstudy.evaluation.evaluate import Scores, evaluate, same_tasks, summarize
 from quickstudy.evaluation.intervals import Interval, interval
+from quickstudy.evaluation.memory import peak_memory
+from quickstudy.evaluation.meta_gradients import MetaGradientError, meta_gradient, meta_gradient_error
 from quickstudy.evaluation.metrics import HIGHER_IS_BETTER, calibration_error, task_metrics
 from quickstudy.evaluation.oracles import SinusoidOracle
 from quickstudy.evaluation.paired import Difference, compare
@@ -19,6 +21,7 @@ __all__ = [
     "Difference",
     "Interval",
     "Kept",
+    "MetaGradientError",
     "Probe",
     "Scores",
     "SinusoidOracle",
@@ -28,6 +31,9 @@ __all__ = [
     "inspect_adaptation",
     "interval",
     "load_scores",
+    "meta_gradient",
+    "meta_gradient_error",
+    "peak_memory",
     "probe",
     "reliability",
     "same_tasks",

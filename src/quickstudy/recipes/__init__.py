@@ -2,6 +2,7 @@
 
 from quickstudy.recipes.glyphs_compare import GlyphsCompare
 from quickstudy.recipes.inner_loop_questions import InnerLoopQuestions
+from quickstudy.recipes.meta_gradient_memory import MetaGradientMemory
 from quickstudy.recipes.omniglot_gradient_compare import OmniglotGradientCompare
 from quickstudy.recipes.omniglot_maml import OmniglotMAML
 from quickstudy.recipes.omniglot_metric import OmniglotMetric
@@ -26,6 +27,7 @@ __all__ = [
     "Contestant",
     "GlyphsCompare",
     "InnerLoopQuestions",
+    "MetaGradientMemory",
     "OmniglotGradientCompare",
     "OmniglotMAML",
     "OmniglotMetric",

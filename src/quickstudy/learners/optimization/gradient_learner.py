@@ -6,6 +6,7 @@ the outer gradient comes back is a `MetaGradient`. The steps themselves are in `
 
 import contextlib
 import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -141,9 +142,10 @@ class GradientLearner(WeightsLearner):
         self._look_into(support.x)
         with self._kernels():
             loop = self._loop(support, classes)
-            states = list(enumerate(self._states(loop)))
-            self._check_finite(states[-1][1], loop)
-            wanted = states[1:] if every else [(loop.steps, states[-1][1])]
+            # One state at a time, unless all are wanted: they would be all that grows with steps of first order.
+            states = deque(self._states(loop), None if every else 1)
+            self._check_finite(states[-1], loop)
+            wanted = list(enumerate(states))[1:] if every else [(loop.steps, states[-1])]
             return [self._phi(weights, step, loop.shared, support) for step, weights in wanted]
 
     def _states(self, loop: InnerLoop) -> Iterator[Weights]:
