@@ -280,3 +280,10 @@ def test_the_learner_is_left_as_it_was() -> None:
     assert learner.training
     assert all(torch.equal(w, before[name]) for name, w in learner.state_dict().items())
     assert all(w.grad is None for w in learner.parameters())
+
+
+def test_weights_that_are_single_numbers_are_layers_too() -> None:
+    """Those of TaskNorm."""
+    learner = MAML(MLP(1, (4,), "task"), Gaussian(), 2, 0.01)
+    found = inspect_adaptation(learner, sinusoids(4, 4).test, tasks=3, device="cpu")
+    assert "network.normalizations.0" in found.changes

@@ -232,7 +232,7 @@ def _layers(every: Sequence[str], adapting: Sequence[str]) -> tuple[dict[str, li
 
 def _norm(tensors: Sequence[Tensor]) -> Float[Tensor, " task"]:
     """The length of several tensors `[task, …]` as one vector."""
-    return torch.stack([tensor.double().flatten(1).square().sum(1) for tensor in tensors]).sum(0).sqrt()
+    return torch.stack([tensor.double().reshape(len(tensor), -1).square().sum(1) for tensor in tensors]).sum(0).sqrt()
 
 
 def _joined(parts: Sequence[Values]) -> Values:

@@ -1,5 +1,8 @@
 """Meta-gradients against what they must equal: finite differences, a closed form, `higher`, and each other."""
 
+import math
+from itertools import pairwise
+
 import higher
 import pytest
 import torch
@@ -95,8 +98,6 @@ def test_equals_higher(steps: int, first_order: bool) -> None:
         total += float(loss)
     theirs = [parameter.grad for parameter in module.parameters()]
     assert_close(ours, theirs)
-    import math
-
     assert_close(float(learner(batch).mean()) - 0.5 * math.log(math.pi), total)
 
 
@@ -125,6 +126,19 @@ def test_evaluation_steps_apply_in_evaluation_mode() -> None:
     learner.inner_steps = 4
     assert_close(learner.train().adapt(batch.support)["weights"], evaluated)
     assert not torch.allclose(trained["head.weight"], evaluated["head.weight"])
+
+
+def test_a_trajectory_visits_every_step_and_leaves_gradients_on() -> None:
+    learner, batch, visited = MAML(MLP(2, (4,)), Gaussian(), 2, 0.1).eval(), regression(), []
+    for state in learner.trajectory(batch.support):
+        assert torch.is_grad_enabled()
+        visited.append(state)
+    assert len(visited) == 3
+    assert_close(visited[2].phi, learner.adapt(batch.support))
+    name = "head.weight"
+    for before, after in pairwise(visited):
+        assert_close(after.phi["weights"][name], before.phi["weights"][name] - 0.1 * before.slopes[name])
+    assert not any(state.phi["weights"][name].requires_grad for state in visited)
 
 
 def test_absent_classes_take_no_part_in_the_inner_loop() -> None:

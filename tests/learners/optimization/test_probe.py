@@ -202,6 +202,8 @@ def test_an_exploding_inner_loop_is_named() -> None:
         learner(batch)
     with pytest.raises(ValueError, match="inner loop exploded"):
         learner.eval().adapt(batch.support)
+    with pytest.raises(ValueError, match="inner loop exploded"):  # with weights that are single numbers
+        MAML(MLP(1, (8,), "task"), Gaussian(), 20, 1e20)(batch)
     with pytest.raises(ValueError, match="inner loop exploded"):
         MAML(MLP(1, (8,)), Gaussian(), 20, 10.0, meta_gradient=FirstOrder())(batch)
 

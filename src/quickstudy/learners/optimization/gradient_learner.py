@@ -167,12 +167,17 @@ class GradientLearner(WeightsLearner):
         """
         support, resolved = self._ready(support, classes)
         self._look_into(support.x)
-        with torch.no_grad(), self._kernels():
-            loop = self._loop(support, resolved)
-            for step, weights in enumerate(Exact().states(loop)):
+        loop = self._loop(support, resolved)
+        states = enumerate(Exact().states(loop))
+        while True:
+            # Not around the yield: it would switch off the gradients of whoever asks for the next state.
+            with torch.no_grad(), self._kernels():
+                step, weights = next(states, (-1, {}))
+                if step < 0:
+                    return
                 phi = self._phi(weights, step, loop.shared, support)
                 slopes = loop.slopes(step, weights, loop.begin, loop.shared)
-                yield InnerState(with_classes(phi, resolved), slopes)
+            yield InnerState(with_classes(phi, resolved), slopes)
 
     @property
     def _steps(self) -> int:
@@ -258,7 +263,7 @@ class GradientLearner(WeightsLearner):
             for step, state in enumerate(Exact().states(loop)):
                 if step == 0:
                     continue
-                finite = torch.stack([w.isfinite().flatten(1).all(1) for w in state.values()]).all(0)
+                finite = torch.stack([w.isfinite().reshape(len(w), -1).all(1) for w in state.values()]).all(0)
                 if not finite.all():
                     raise ValueError(
                         f"the inner loop exploded: after step {step} of {loop.steps} the weights of task "
