@@ -39,6 +39,7 @@ def test_equals_the_method_written_out() -> None:
     assert_close(list(found), list(expected))
 
 
+@pytest.mark.unchecked  # thousands of small calls
 @pytest.mark.parametrize("place", ["layers.0", "normalizations.0"])
 def test_gradients_equal_finite_differences(place: str) -> None:
     learner, batch = CAVIA(MLP(2, (3,), "support"), Gaussian(), 2, place, 2, 0.3), regression()

@@ -39,6 +39,7 @@ def tanh_network() -> PerExample:
     return PerExample(nn.Sequential(nn.Linear(2, 6), nn.Tanh(), nn.Linear(6, 4), nn.Tanh()), 4)
 
 
+@pytest.mark.unchecked  # thousands of small calls
 @pytest.mark.parametrize("steps", [1, 3])
 def test_meta_gradient_equals_finite_differences(steps: int) -> None:
     learner, batch = MAML(tanh_network(), Gaussian(), steps, 0.1), regression()

@@ -64,6 +64,7 @@ def test_losses_of_all_steps_move_to_the_last() -> None:
     assert learner.seen == 5
 
 
+@pytest.mark.unchecked  # thousands of small calls
 def test_gradients_equal_finite_differences() -> None:
     learner, batch = MAMLPlusPlus(tanh_network(), Gaussian(), 2, 0.1, multi_step_losses=10), regression()
     names, values = zip(*learner.named_parameters(), strict=True)

@@ -158,6 +158,7 @@ def test_implicit_maml_is_maml_with_an_implicit_gradient() -> None:
     assert_close(gradient(learner, batch), gradient(learner_of(MAML, Implicit(0.5, 3), 6), batch))
 
 
+@pytest.mark.unchecked  # thousands of small calls
 def test_evolution_strategies_are_right_on_average() -> None:
     """Over many draws the mean lies within the noise of the exact gradient, and the noise shrinks with the pairs."""
     torch.manual_seed(0)

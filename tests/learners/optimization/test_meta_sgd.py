@@ -29,6 +29,7 @@ def test_equal_rates_are_maml(per_step: bool) -> None:
         assert_close(a, b)
 
 
+@pytest.mark.unchecked  # thousands of small calls
 @pytest.mark.parametrize("per_step", [False, True])
 def test_gradients_of_weights_and_rates_equal_finite_differences(per_step: bool) -> None:
     learner, batch = MetaSGD(tanh_network(), Gaussian(), 2, 0.1, per_step), regression()
