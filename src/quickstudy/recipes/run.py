@@ -145,9 +145,9 @@ def _outcome(contestant: Contestant, learner: Learner, training: dict[str, Any] 
         [],
         training,
         learner.normalization,
-        chosen if hasattr(learner, "tasks_at_once") else None,
         series=contestant.series,
         at=contestant.at,
+        tasks_at_once=chosen if hasattr(learner, "tasks_at_once") else None,
     )
 
 

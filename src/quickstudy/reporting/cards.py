@@ -32,11 +32,11 @@ class Outcome:
         seconds: training time of every run; 0 for what is not trained.
         training: how it was trained; None when it was not.
         normalization: the policy of its network.
-        tasks_at_once: how many tasks it vectorises over, or "by device"; None when it has no such choice.
         curves: for every run, lines of its log.
         probes: how the learner of the first run does when the tasks of the first protocol get harder.
         adaptation: how the learner of the first run adapts to them, where it has an inner loop.
         series, at: in a sweep, the curve that it is a point of, and where on the axis.
+        tasks_at_once: how many tasks it vectorises over, or "by device"; None when it has no such choice.
     """
 
     role: str
@@ -44,12 +44,12 @@ class Outcome:
     seconds: list[float]
     training: dict[str, Any] | None = None
     normalization: str = "none"
-    tasks_at_once: int | str | None = None
     curves: list[list[dict[str, Any]]] = field(default_factory=list)
     probes: list[Probe] = field(default_factory=list)
     adaptation: Adaptation | None = None
     series: str | None = None
     at: float | None = None
+    tasks_at_once: int | str | None = None
 
     def runs(self, protocol: str) -> list[Scores]:
         """The scores of all runs under one protocol."""
