@@ -62,6 +62,8 @@ class CAVIA(GradientLearner):
         check_whole(contexts=contexts)
         if contexts < 1:
             raise ValueError(f"contexts must be at least 1, got {contexts}")
+        if place is not None and not isinstance(place, str):
+            raise TypeError(f"place must be the name of a module in the network, or None, got {place!r}")
         network = as_network(network)
         conditioned = _Appended(network, contexts) if place is None else _Modulated(network, contexts, place)
         super().__init__(
