@@ -266,7 +266,7 @@ class GradientLearner(WeightsLearner):
                 finite = torch.stack([w.isfinite().reshape(len(w), -1).all(1) for w in state.values()]).all(0)
                 if not finite.all():
                     raise ValueError(
-                        f"the inner loop exploded: after step {step} of {loop.steps} the weights of task "
+                        f"the inner loop exploded: after step {step} of {loop.steps} on support the weights of task "
                         f"{int((~finite).nonzero()[0])} are not finite; choose a smaller inner_rate (it is "
                         f"{self.inner_rate}) or fewer steps, or scale the data"
                     )
