@@ -38,7 +38,8 @@ class MAMLPlusPlus(MAML):
     activations are normalised follow the network's policy, as everywhere here: those of the support (or `transductive`,
     which is what the published program does). The averages by step that the paper also describes are not kept.
 
-    The training steps that have been made are counted in the buffer `seen`, so that a resumed run goes on. A network
+    The training steps that have been made are counted in the buffer `seen`, so that a resumed run goes on. To compile
+    it, set `multi_step_losses` and `first_order_steps` to 0: what changes with the count is refused there. A network
     given to this learner has its own scales and shifts frozen: give each learner a network of its own.
 
     Args:
@@ -107,12 +108,18 @@ class MAMLPlusPlus(MAML):
     @classmethod
     def example(cls, kind: Kind, normalization: Policy) -> "MAMLPlusPlus":
         network = MLP(6, (16, 16), normalization)
-        return cls(network, likelihood_for(kind, 4), inner_steps=3, multi_step_losses=10_000)
+        return cls(network, likelihood_for(kind, 4), inner_steps=3, multi_step_losses=0)
 
     def forward(self, batch: TaskBatch, directly: bool = False) -> Float[Tensor, " task"]:
         """The loss of every task; in training mode, of all inner steps with their weights."""
+        if torch.compiler.is_compiling() and (self.multi_step_losses or self.first_order_steps):
+            # What is saved for the backward pass would be the count after this step, and the gradient another one.
+            raise ValueError(
+                "MAMLPlusPlus counts training steps, which cannot be compiled: set multi_step_losses=0 and "
+                f"first_order_steps=0, got {self.multi_step_losses} and {self.first_order_steps}"
+            )
         losses = super().forward(batch, directly)
-        if self.training and not directly and torch.is_grad_enabled():
+        if self.training and not directly and torch.is_grad_enabled() and self._may_look:
             self.seen.add_(1)
         return losses
 
@@ -140,8 +147,6 @@ class MAMLPlusPlus(MAML):
     def _states(self, loop: InnerLoop) -> Iterator[Weights]:
         if not (self.training and self.first_order_steps):
             return self.meta_gradient.states(loop)
-        if not self._may_look:
-            return _annealed(self.meta_gradient, loop, (self.seen >= self.first_order_steps).to(self.rates[0].dtype))
         return (FirstOrder() if self.seen < self.first_order_steps else self.meta_gradient).states(loop)
 
     def _losses(self, batch: TaskBatch) -> Float[Tensor, " task"]:
@@ -158,10 +163,3 @@ class MAMLPlusPlus(MAML):
         early = equal * (1 - (self.seen / self.multi_step_losses).clamp(max=1).to(losses[0].dtype))
         last = 1 - (self.inner_steps - 1) * early
         return early * torch.stack(losses[:-1]).sum(0) + last * losses[-1]
-
-
-def _annealed(meta_gradient: MetaGradient, loop: InnerLoop, order: Tensor) -> Iterator[Weights]:
-    """First order while `order` is 0, `meta_gradient` once it is 1, where no branch can depend on that (compiled)."""
-    for first, second in zip(FirstOrder().states(loop), meta_gradient.states(loop), strict=True):
-        # Both are the same numbers; only their derivatives differ.
-        yield {name: first[name] + order * (second[name] - first[name]) for name in first}
