@@ -14,24 +14,18 @@ from torch.utils._pytree import tree_leaves
 
 import quickstudy as qs
 from quickstudy.evaluation import interval
-from quickstudy.learners import MAML, GradientLearner, Learner, concatenate, load_phi, save_phi, take
+from quickstudy.learners import Learner, concatenate, load_phi, save_phi, take
 from quickstudy.tasks import Examples, TaskBatch
 
 from .problems import Problems, poisoned
 
 POLICIES = ("none", "support", "transductive", "running", "task", "layer")
 
-
-def policies(cls: type[Learner]) -> tuple[str, ...]:
-    """All of them; but variants of MAML share with it what meets a policy, so that one of either kind is enough."""
-    return ("none", "support") if issubclass(cls, GradientLearner) and cls is not MAML else POLICIES
-
-
 CASES = [
     pytest.param(cls, kind, policy, id=f"{name}-{kind}-{policy}")
     for name, cls in qs.registered(Learner).items()
     for kind in sorted(cls.kinds)
-    for policy in policies(cls)
+    for policy in POLICIES
     if cls.__module__.startswith("quickstudy.")
 ]
 

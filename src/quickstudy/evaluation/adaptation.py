@@ -194,7 +194,7 @@ def _follow(learner: GradientLearner, batch: TaskBatch) -> _Seen:
 
 
 def _metrics(learner: GradientLearner, phi: Phi, examples: Examples, asked: bool) -> dict[str, Float[Tensor, " task"]]:
-    """Metrics of the real examples, NaN for tasks that need have none (unless they are `asked`) and have none."""
+    """Metrics of the real examples, NaN for a task that has none, which only the query (`asked`) must have."""
     examples = examples.inert()
     if examples.mask.shape[1] == 0:
         return {}

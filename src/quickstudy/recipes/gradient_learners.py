@@ -49,7 +49,18 @@ class InnerLoops:
 
     def __getitem__(self, name: str) -> Callable[[int | None], GradientLearner]:
         """A function that makes the learner of a name, with the gradient steps that it takes in evaluation."""
-        classes: dict[str, tuple[type[GradientLearner], dict[str, Any]]] = {
+        cls, options = self._methods()[name]
+        options = {"inner_steps": self.steps, "inner_rate": self.rate} | options | self.more.get(name, {})
+        network = self.context if cls is CAVIA else self.network
+        return lambda steps: cls(network(), self.likelihood, evaluation_steps=steps, **options)
+
+    def names(self) -> tuple[str, ...]:
+        """Everyone."""
+        return tuple(self._methods())
+
+    def _methods(self) -> dict[str, tuple[type[GradientLearner], dict[str, Any]]]:
+        """The class of each, and what it is given that the others are not."""
+        return {
             "MAML": (MAML, {}),
             "first-order MAML": (MAML, {"meta_gradient": FirstOrder()}),
             "ANIL": (ANIL, {}),
@@ -59,14 +70,3 @@ class InnerLoops:
             "Reptile": (Reptile, {"inner_batch": None}),
             "CAVIA": (CAVIA, {"place": self.place}),
         }
-        cls, options = classes[name]
-        options = {"inner_steps": self.steps, "inner_rate": self.rate} | options | self.more.get(name, {})
-        network = self.context if cls is CAVIA else self.network
-        return lambda steps: cls(network(), self.likelihood, evaluation_steps=steps, **options)
-
-    @staticmethod
-    def names() -> tuple[str, ...]:
-        """Everyone."""
-        return (
-            "MAML", "first-order MAML", "ANIL", "Meta-SGD", "MAML++", "implicit MAML", "Reptile", "CAVIA",
-        )  # fmt: skip

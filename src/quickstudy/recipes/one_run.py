@@ -105,45 +105,40 @@ class OneRun:
         Who trains on every support anew would take longer for this than for all else, and the optimum is none when its
         assumptions do not hold.
         """
-        path = self.folder / "probes.json"
         source = next(iter(tests.values()))
         if learner.optimizes or self.contestant.role == "optimum" or not self._takes(source, learner):
             return []
-        if not path.exists():
-            progress.console.log(f"{self.recipe.name}: {self.name}, failure probes")
-            found = probe(
-                learner,
-                source.test,
-                self.recipe.metric,
-                tasks=min(_PROBED, self.recipe.test_tasks),
-                batch_size=self.contestant.batch_size,
-                device=self.device,
-            )
-            write_text(path, json.dumps([each.to_json() for each in found], indent=1) + "\n")
-        return [Probe.from_json(each) for each in json.loads(path.read_text(encoding="utf-8"))]
+
+        def find(**asked: Any) -> list[dict[str, Any]]:
+            return [each.to_json() for each in probe(learner, source.test, self.recipe.metric, **asked)]
+
+        return [Probe.from_json(each) for each in self._found_once("probes.json", "failure probes", find)]
 
     def adaptation(self, learner: Learner, tests: dict[str, TaskSource]) -> Adaptation | None:
         """How it adapts to the tasks of the first protocol, step by step, as far as that is not known yet.
 
         None for what has no inner loop to follow.
         """
-        path = self.folder / "adaptation.json"
         source = next(iter(tests.values()))
         if not isinstance(learner, GradientLearner) or self.contestant.role != "learner":
             return None
         if not self._takes(source, learner):
             return None
+
+        def find(**asked: Any) -> dict[str, Any]:
+            return inspect_adaptation(learner, source.test, **asked).to_json()
+
+        return Adaptation.from_json(self._found_once("adaptation.json", "adaptation", find))
+
+    def _found_once(self, name: str, what: str, find: Callable[..., Any]) -> Any:
+        """What `find` finds on the first test tasks, kept in a file of the folder; read from there when it is known."""
+        path = self.folder / name
         if not path.exists():
-            progress.console.log(f"{self.recipe.name}: {self.name}, adaptation")
-            found = inspect_adaptation(
-                learner,
-                source.test,
-                tasks=min(_PROBED, self.recipe.test_tasks),
-                batch_size=self.contestant.batch_size,
-                device=self.device,
-            )
-            write_text(path, json.dumps(found.to_json(), indent=1) + "\n")
-        return Adaptation.from_json(json.loads(path.read_text(encoding="utf-8")))
+            progress.console.log(f"{self.recipe.name}: {self.name}, {what}")
+            tasks = min(_PROBED, self.recipe.test_tasks)
+            found = find(tasks=tasks, batch_size=self.contestant.batch_size, device=self.device)
+            write_text(path, json.dumps(found, indent=1) + "\n")
+        return json.loads(path.read_text(encoding="utf-8"))
 
 
 def with_weights(build: Callable[[], Learner], trained: Path) -> Learner:

@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from quickstudy.learners.over_tasks import over_tasks
 from quickstudy.learners.weights import Weights
 from quickstudy.networks import Network
-from quickstudy.tasks.batch import Tree
+from quickstudy.tasks.batch import Tree, whole_mask
 
 __all__ = ["Means", "looked_into", "plain_attention"]
 
@@ -71,7 +71,7 @@ def looked_into(predictor: Network, x: Tree, adapting: list[str]) -> Means:
         predictor, x = _precise(predictor, x)
         # Dropout is left out: it would make two derivatives differ that are the same.
         predictor.eval()
-        state = {**dict(predictor.named_parameters()), **dict(predictor.named_buffers())}
+        state = _state(predictor)
         weights = {name: state[name].detach() for name in adapting}
         _check_connected(predictor, weights, x)
         return _means(predictor, weights, x)
@@ -90,28 +90,28 @@ def _precise(predictor: Network, x: Tree) -> tuple[Network, Tree]:
     wide = tree_map(lambda leaf: leaf.double() if leaf.is_floating_point() else leaf, x)
     try:
         with torch.no_grad():
-            twin(wide, _mask(wide))
+            twin(wide, whole_mask("x", wide))
     except Exception:  # whatever a module of the user's own says to another precision
         return copy.deepcopy(predictor), x
     return twin, wide
 
 
-def _mask(x: Tree) -> Tensor:
-    first = tree_leaves(x)[0]
-    return torch.ones(first.shape[:2], dtype=torch.bool, device=first.device)
+def _state(predictor: nn.Module) -> Weights:
+    """Parameters and buffers by name."""
+    return {**dict(predictor.named_parameters()), **dict(predictor.named_buffers())}
 
 
 def _check_stateless(predictor: Network, x: Tree) -> None:
     """Refuse a network that is another one, or leaves another input, after it has been called."""
-    state = {**dict(predictor.named_parameters()), **dict(predictor.named_buffers())}
+    state = _state(predictor)
     before, given = ({name: value.detach().clone() for name, value in state.items()}, tree_map(torch.clone, x))
     with torch.no_grad():
-        predictor(x, _mask(x))
+        predictor(x, whole_mask("x", x))
         # Back to what it was, whatever comes of it.
         changed = [name for name, value in state.items() if not torch.equal(value, before[name])]
         for name in changed:
             state[name].copy_(before[name])
-    after = {**dict(predictor.named_parameters()), **dict(predictor.named_buffers())}
+    after = _state(predictor)
     changed += [name for name in after if after[name] is not state.get(name)]
     if changed:
         raise ValueError(
@@ -128,7 +128,7 @@ def _check_stateless(predictor: Network, x: Tree) -> None:
 def _score(predictor: Network, weights: Weights, x: Tree) -> Tensor:
     """A number that depends on all outputs for one task's inputs."""
     inputs = tree_map(lambda leaf: leaf[None], x)
-    return functional_call(predictor, weights, (inputs, _mask(inputs)))[0].square().sum()
+    return functional_call(predictor, weights, (inputs, whole_mask("x", inputs)))[0].square().sum()
 
 
 def _check_connected(predictor: Network, weights: Weights, x: Tree) -> None:
@@ -211,7 +211,7 @@ def _culprit(predictor: nn.Module, x: Tree) -> str:
     ]
     try:
         with torch.no_grad():
-            predictor(x, _mask(x))
+            predictor(x, whole_mask("x", x))
     finally:
         for hook in hooks:
             hook.remove()

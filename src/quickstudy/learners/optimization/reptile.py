@@ -5,6 +5,7 @@
 Nichol, Achiam & Schulman, "On First-Order Meta-Learning Algorithms", 2018.
 """
 
+from collections import deque
 from dataclasses import replace
 
 import torch
@@ -102,7 +103,7 @@ class Reptile(MAML):
 
         with self._kernels():
             loop = replace(self._loop(examples, classes), gradients=gradients)
-            *_, weights = self.meta_gradient.states(loop)
+            weights = deque(self.meta_gradient.states(loop), 1)[0]  # the states before it are let go
             reached = self._per_task(weights, loop.steps, examples.tasks)
             at_once = self._at_once(examples.x)
             return reached, over_tasks(self._support_loss, at_once, reached, examples, classes)
