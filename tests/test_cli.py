@@ -5,13 +5,16 @@ from pathlib import Path
 import pytest
 
 from quickstudy import __version__, cli
-from quickstudy.recipes import Recipe, recipes
+from quickstudy.recipes import recipes
+from recipes.brief import make_brief
+
+pytestmark = pytest.mark.unchecked  # many small calls, which the checks of shapes would make twice as slow
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     monkeypatch.setattr(sys, "argv", ["quickstudy", *arguments])
     monkeypatch.setattr(cli, "reuse_memory", lambda: True)  # a setting of the whole process
-    monkeypatch.setattr(Recipe, "test_tasks", 6)
+    make_brief(monkeypatch, test_tasks=6)
     try:
         cli.main()
     except SystemExit as end:

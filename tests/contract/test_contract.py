@@ -22,7 +22,8 @@ from .problems import Problems, poisoned
 POLICIES = ("none", "support", "transductive", "running", "task", "layer")
 
 CASES = [
-    pytest.param(cls, kind, policy, id=f"{name}-{kind}-{policy}")
+    # One policy is enough to check the shapes with, which takes twice as long.
+    pytest.param(cls, kind, policy, id=f"{name}-{kind}-{policy}", marks=[pytest.mark.unchecked] * (policy != "support"))
     for name, cls in qs.registered(Learner).items()
     for kind in sorted(cls.kinds)
     for policy in POLICIES
@@ -145,7 +146,7 @@ class TestContract:
         assert same or learner.order_matters
 
     def test_tasks_at_once_changes_nothing(self, cls: type[Learner], kind: str, policy: str) -> None:
-        learner, batch = make(cls, kind, policy), Problems(kind).draw(0, 5, 0)
+        learner, batch = make(cls, kind, policy), Problems(kind).draw(0, 3, 0)
         if not hasattr(learner, "tasks_at_once"):
             pytest.skip("is vectorised in one way only; task by task is tested above")
         vectorised, gradients = outputs(learner, batch), []
@@ -215,6 +216,7 @@ def outputs_of(learner: Learner, phi: dict, batch: TaskBatch) -> Tensor:
         return learner.outputs(phi, batch.query.x, batch.query.mask)
 
 
+@pytest.mark.unchecked  # hundreds of steps
 @pytest.mark.parametrize(
     ("cls", "kind"),
     [
@@ -228,7 +230,7 @@ def test_adaptation_helps(cls: type[Learner], kind: str) -> None:
     """On new tasks of the family, the task's own support is better than none and than another task's."""
     learner = cls.example(kind, "none")
     if learner.trainable:
-        qs.fit(learner, Problems(kind, 24), steps=400, batch_size=16, device="cpu", precision="64-true")
+        qs.fit(learner, Problems(kind, 24), steps=100, batch_size=16, device="cpu", precision="64-true")
     batch = Problems(kind, 24, name="test").draw(0, 200, 0)
     nothing = batch.map(lambda leaf: leaf)
     nothing.support.mask = torch.zeros_like(batch.support.mask)

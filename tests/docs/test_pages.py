@@ -19,6 +19,7 @@ def test_there_are_pages_to_run() -> None:
     assert names >= {"start.md", "migration.md", "tutorials/folder.md", "tutorials/table.md", "tutorials/learner.md"}
 
 
+@pytest.mark.unchecked  # as a reader's program runs, and in half the time
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_runs_and_prints_what_it_says(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -19,7 +19,9 @@ from quickstudy.recipes import (
     run,
 )
 
-pytestmark = pytest.mark.unchecked  # many small calls, which the checks of shapes would make ten times as slow
+from .brief import make_brief
+
+pytestmark = pytest.mark.unchecked  # many small calls, which the checks of shapes would make several times as slow
 
 needs_omniglot = pytest.mark.skipif(
     not (Path(os.environ.get("QUICKSTUDY_DATA", "")) / "omniglot").exists(),
@@ -28,7 +30,7 @@ needs_omniglot = pytest.mark.skipif(
 
 
 def tried(cls: type[Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> dict[str, Any]:
-    monkeypatch.setattr(cls, "test_tasks", 8)
+    make_brief(monkeypatch, test_tasks=8)
     recipe = cls(replace(cls.Settings(), steps=1, tasks=2, **settings))
     return run(recipe, tmp_path / "run", everyone=True, device="cpu")
 

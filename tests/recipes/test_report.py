@@ -10,11 +10,15 @@ import torch
 from quickstudy.evaluation import Adaptation, compare, inspect_adaptation, load_scores
 from quickstudy.learners import MAML, NearestNeighbour
 from quickstudy.rebuild import load
-from quickstudy.recipes import Recipe, SinusoidMAML, report, run
+from quickstudy.recipes import SinusoidMAML, report, run
 from quickstudy.recipes.fewer_tasks import FewTasks, fewest_tasks, with_fewer_tasks
 from quickstudy.recipes.recipe import Contestant, Training
 from quickstudy.reporting import open_run
 from quickstudy.tasks import Episodes, from_arrays, glyphs, sinusoids
+
+from .brief import make_brief
+
+pytestmark = pytest.mark.unchecked  # many small calls, which the checks of shapes would make twice as slow
 
 
 @pytest.fixture(scope="module")
@@ -22,9 +26,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Three short runs: of two seeds, of one with other settings, and of everyone on tasks with fewer shots."""
     place = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Recipe, "test_tasks", 12)
-        arguments = Training.arguments
-        patch.setattr(Training, "arguments", lambda self: {**arguments(self), "validation_size": 8})
+        make_brief(patch)
         for name, settings, seeds, everyone in (
             ("a", {"steps": 4, "tasks": 4}, (0, 1), False),
             ("b", {"steps": 8, "tasks": 2}, (0,), False),
@@ -72,7 +74,7 @@ def test_how_a_run_adapts_is_kept(runs: dict[str, Path], tmp_path: Path) -> None
     try:
         kept.write_text(json.dumps(marked))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Recipe, "test_tasks", 12)
+            make_brief(patch)
             recipe = SinusoidMAML(SinusoidMAML.Settings(steps=2, tasks=2, shots=3))
             resumed = run(
                 recipe, runs["other"], everyone=True, device="cpu", resume=True, command="quickstudy run other"
@@ -113,7 +115,7 @@ def test_runs_on_other_tasks_stand_side_by_side(runs: dict[str, Path], tmp_path:
 def test_runs_of_other_test_tasks_are_not_paired(runs: dict[str, Path], tmp_path: Path) -> None:
     longer = tmp_path / "longer"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Recipe, "test_tasks", 7)
+        make_brief(patch, test_tasks=7)
         run(SinusoidMAML(SinusoidMAML.Settings(steps=1, tasks=2)), longer, device="cpu", command="quickstudy run c")
     card = report([runs["b"], longer], tmp_path / "unlike.html")
     assert card["differences"] == []
@@ -164,7 +166,7 @@ def test_folders_without_a_run_are_named(runs: dict[str, Path], tmp_path: Path) 
 
 
 def test_fewer_tasks_are_trained_on_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Recipe, "test_tasks", 12)
+    make_brief(monkeypatch)
     arguments = Training.arguments
     monkeypatch.setattr(Training, "arguments", lambda self: {**arguments(self), "validation": None})
     recipe = SinusoidMAML(SinusoidMAML.Settings(steps=3, tasks=25))

@@ -15,10 +15,14 @@ from PIL import Image
 import quickstudy as qs
 from quickstudy.learners import RidgeRegression, SimpleShot
 from quickstudy.networks import Conv4
-from quickstudy.recipes import GlyphsCompare, OwnTasks, Recipe, SinusoidMAML, recipes, report, run
+from quickstudy.recipes import GlyphsCompare, OwnTasks, SinusoidMAML, recipes, report, run
 from quickstudy.recipes.recipe import Contestant, Training
 from quickstudy.reporting import run_folder
 from quickstudy.tasks import Categorical, sinusoids
+
+from .brief import make_brief
+
+pytestmark = pytest.mark.unchecked  # many small calls, which the checks of shapes would make twice as slow
 
 needs_omniglot = pytest.mark.skipif(
     not (Path(os.environ.get("QUICKSTUDY_DATA", "")) / "omniglot").exists(),
@@ -27,11 +31,8 @@ needs_omniglot = pytest.mark.skipif(
 
 
 @pytest.fixture(autouse=True)
-def few_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the 600 test and 200 validation tasks, a few are enough to see that everything is wired."""
-    monkeypatch.setattr(Recipe, "test_tasks", 12)
-    arguments = Training.arguments
-    monkeypatch.setattr(Training, "arguments", lambda self: {**arguments(self), "validation_size": 8})
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_brief(monkeypatch)
 
 
 def table(path: Path) -> Path:
@@ -186,9 +187,7 @@ def test_an_interrupted_run_goes_on_exactly(tmp_path: Path, monkeypatch: pytest.
         run(recipe, tmp_path / "cut", seeds=(0, 1), device="cpu")
     assert not (tmp_path / "cut" / "result.json").exists()
     monkeypatch.undo()
-    monkeypatch.setattr(Recipe, "test_tasks", 12)
-    arguments = Training.arguments
-    monkeypatch.setattr(Training, "arguments", lambda self: {**arguments(self), "validation_size": 8})
+    make_brief(monkeypatch)
     resumed = run(recipe, tmp_path / "cut", seeds=(0, 1), device="cpu", resume=True)
     assert resumed["metrics"] == whole["metrics"]
 

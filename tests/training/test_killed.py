@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from quickstudy.training import read_log
 
 SCRIPT = Path(__file__).with_name("killed_run.py")
-STEPS = 400
+STEPS = 200
 
 
 def start(folder: Path, *more: str) -> subprocess.Popen:
@@ -28,7 +28,7 @@ def test_killed_and_resumed_is_never_interrupted(tmp_path: Path) -> None:
     for attempt in range(3):
         process = start(cut, "resume")
         deadline = time.monotonic() + 60
-        wanted = random.Random(attempt).randint(5, 120) + (len(read_log(cut / "log.jsonl")) if attempt else 0)
+        wanted = random.Random(attempt).randint(5, 60) + (len(read_log(cut / "log.jsonl")) if attempt else 0)
         while time.monotonic() < deadline and process.poll() is None:
             if (cut / "log.jsonl").exists() and len(read_log(cut / "log.jsonl")) >= wanted:
                 break

@@ -66,7 +66,7 @@ class FromScratch(WeightsLearner):
 
     @classmethod
     def example(cls, kind: Kind, normalization: Policy) -> "FromScratch":
-        return cls(MLP(6, (16, 16), normalization), likelihood_for(kind, 4), steps=20, rate=1e-2)
+        return cls(MLP(6, (16, 16), normalization), likelihood_for(kind, 4), steps=6, rate=3e-2)
 
     @torch.no_grad()
     def _adapt(self, support: Examples, classes: Bool[Tensor, "task way"] | None) -> Phi:
