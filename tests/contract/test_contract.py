@@ -4,6 +4,7 @@ A new learner is covered by registering it.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -230,7 +231,9 @@ def test_adaptation_helps(cls: type[Learner], kind: str) -> None:
     """On new tasks of the family, the task's own support is better than none and than another task's."""
     learner = cls.example(kind, "none")
     if learner.trainable:
-        qs.fit(learner, Problems(kind, 24), steps=100, batch_size=16, device="cpu", precision="64-true")
+        faster = partial(torch.optim.Adam, lr=4e-3)
+        options = {"device": "cpu", "precision": "64-true", "optimizer": faster}
+        qs.fit(learner, Problems(kind, 24), steps=120, batch_size=16, **options)
     batch = Problems(kind, 24, name="test").draw(0, 200, 0)
     nothing = batch.map(lambda leaf: leaf)
     nothing.support.mask = torch.zeros_like(batch.support.mask)

@@ -67,7 +67,7 @@ class Baseline(FrozenFeatures):
 
     @classmethod
     def example(cls, kind: Kind, normalization: Policy) -> "Baseline":
-        return cls(MLP(6, (16, 16), normalization), Categorical(4), steps=50, rate=0.5)
+        return cls(MLP(6, (16, 16), normalization), Categorical(4), steps=50, rate=0.05)
 
     def _start(self, features: Float[Tensor, "task n width"], ways: int) -> dict[str, Tensor]:
         """The head that every task begins with."""
