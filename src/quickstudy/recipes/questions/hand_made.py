@@ -67,9 +67,16 @@ class QuestionHandMade(Recipe):
         }
 
     def answer(self, outcomes: Mapping[str, Outcome]) -> str:
-        parts = []
+        hand = outcomes[_HAND]
+        by_hand, letters = [], []
         for shots in _SHOTS:
             protocol = f"10way{shots}shot"
-            found = compare(outcomes[_HAND].runs(protocol), outcomes[_NETWORK].runs(protocol), "accuracy")
-            parts.append(f"with {shots}, {_HAND} {percent(outcomes[_HAND], protocol)}, {found}")
-        return f"Of each digit, against a network trained end to end: {'; '.join(parts)}."
+            found = compare(hand.runs(protocol), outcomes[_NETWORK].runs(protocol), "accuracy")
+            by_hand.append(f"with {shots}, {_HAND} {percent(hand, protocol)}, {found}")
+            letters.append(
+                f"with {shots}, {compare(outcomes[_OTHERS].runs(protocol), hand.runs(protocol), 'accuracy')}"
+            )
+        return (
+            f"Of each digit, against a network trained end to end: {'; '.join(by_hand)}. "
+            f"Prototypes from letters against {_HAND}: {'; '.join(letters)}."
+        )
