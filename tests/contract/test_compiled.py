@@ -5,7 +5,16 @@ import torch
 from torch.testing import assert_close
 
 import quickstudy as qs
-from quickstudy.learners import MAML, Baseline, FineTuning, FromScratch, GradientLearner, Learner
+from quickstudy.learners import (
+    MAML,
+    Baseline,
+    FineTuning,
+    FromScratch,
+    GradientLearner,
+    Implicit,
+    ImplicitMAML,
+    Learner,
+)
 
 from .problems import Problems
 
@@ -60,6 +69,8 @@ def check(learner: Learner, batch: qs.TaskBatch, backend: str) -> None:
         learner.steps = 2  # each is traced
     if isinstance(learner, GradientLearner):
         learner.inner_steps = min(learner.inner_steps, 2)
+    if isinstance(learner, ImplicitMAML):
+        learner.meta_gradient = Implicit(learner.pull, iterations=2)
     compiled = torch.compile(learner, fullgraph=graph, dynamic=False, backend=backend)
     eager = learner(batch)
     result = compiled(batch)
