@@ -106,7 +106,7 @@ def _optimum(kernel: Tensor, own: Tensor, active: Tensor, bound: Tensor) -> tupl
         left = torch.where(active, (z + reach * ahead[0]) * (s + reach * ahead[1]), 0.0).sum((1, 2)) / count
         target = (gap * (left / gap).clamp(min=0) ** 3)[:, None, None]
         dz, ds, dnu = _direction(newton, z, s, wrong, alpha.sum(2), z * s + ahead[0] * ahead[1] - target)
-        reach = torch.minimum(_SHORT_OF_BOUND * _reach(z, s, dz, ds), _lowest(z, s, dz, ds, active)).clamp(max=1.0)
+        reach = torch.minimum(_SHORT_OF_BOUND * _reach(z, s, dz, ds), _lowest(z, s, dz, ds)).clamp(max=1.0)
         # α is kept beside z: where C is large, C − z would have few digits.
         alpha, z, s, nu = (
             torch.where(going[:, None, None], old + reach * change, old)
@@ -162,12 +162,12 @@ def _reach(z: Tensor, s: Tensor, dz: Tensor, ds: Tensor) -> Tensor:
     return torch.minimum(*steps).amin((1, 2), keepdim=True)
 
 
-def _lowest(z: Tensor, s: Tensor, dz: Tensor, ds: Tensor, active: Tensor) -> Tensor:
+def _lowest(z: Tensor, s: Tensor, dz: Tensor, ds: Tensor) -> Tensor:
     """The step after which the sum of z · s rises again, ∞ if it never does `[task, 1, 1]`.
 
     Steps beyond it can go round in circles, as they do for one task of two classes in some hundreds.
     """
-    slope, bend = (torch.where(active, x, 0.0).sum((1, 2), keepdim=True) for x in (z * ds + s * dz, dz * ds))
+    slope, bend = (x.sum((1, 2), keepdim=True) for x in (z * ds + s * dz, dz * ds))
     return torch.where((bend > 0) & (slope < 0), -slope / (2 * bend), torch.inf)
 
 

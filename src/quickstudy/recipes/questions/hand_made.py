@@ -73,9 +73,8 @@ class QuestionHandMade(Recipe):
             protocol = f"10way{shots}shot"
             found = compare(hand.runs(protocol), outcomes[_NETWORK].runs(protocol), "accuracy")
             by_hand.append(f"with {shots}, {_HAND} {percent(hand, protocol)}, {found}")
-            letters.append(
-                f"with {shots}, {compare(outcomes[_OTHERS].runs(protocol), hand.runs(protocol), 'accuracy')}"
-            )
+            found = compare(outcomes[_OTHERS].runs(protocol), hand.runs(protocol), "accuracy")
+            letters.append(f"with {shots}, {found}")
         return (
             f"Of each digit, against a network trained end to end: {'; '.join(by_hand)}. "
             f"Prototypes from letters against {_HAND}: {'; '.join(letters)}."
