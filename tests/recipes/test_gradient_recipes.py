@@ -69,12 +69,15 @@ def test_everyone_sees_as_many_drawings() -> None:
 
 
 @needs_omniglot
-def test_three_questions_get_three_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_four_questions_get_four_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = tried(InnerLoopQuestions, tmp_path, monkeypatch, filters=4)
     said = result["answer"]
     assert re.search(r"First order against second, by inner steps: at 1, .*; at 3, .*; at 5, .*\. 5 inner steps", said)
     assert "5 inner steps against 1: " in said
     assert re.search(r"Learned rates against fixed ones, by inner steps: at 1, .*; at 5, ", said)
+    assert re.search(r"at 3 inner steps: transductive, .*; task, .*; layer, .*; none, .*; scales, shifts", said)
+    used = {entry["normalization"] for entry in result["learners"].values()}
+    assert used == {"support", "transductive", "task", "layer", "none"}
 
 
 def test_memory_and_bias_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
