@@ -31,11 +31,11 @@ class OmniglotGradientCompare(Recipe):
     class Settings:
         """A budget that two cores can train."""
 
-        steps: int = option(800, "training steps")
+        steps: int = option(500, "training steps")
         tasks: int = option(8, "tasks per step, of 5 support drawings and as many queries")
         inner_steps: int = option(3, "gradient steps on the support")
         inner_rate: float = option(0.2, "their step size")
-        filters: int = option(32, "channels of the convolutions")
+        filters: int = option(16, "channels of the convolutions")
         normalization: str = option("support", "normalization policy of the networks that adapt")
 
     def __init__(self, settings: Settings | None = None) -> None:

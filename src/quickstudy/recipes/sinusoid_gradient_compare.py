@@ -33,7 +33,7 @@ class SinusoidGradientCompare(Recipe):
     class Settings:
         """25 tasks a step, as in the paper."""
 
-        steps: int = option(5000, "training steps")
+        steps: int = option(3000, "training steps")
         tasks: int = option(25, "tasks per step")
         inner_steps: int = option(5, "gradient steps on the support in training")
         inner_rate: float = option(0.01, "their step size, on the mean squared error")
