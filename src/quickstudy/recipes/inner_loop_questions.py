@@ -23,7 +23,7 @@ _NORMALIZED = 3  # inner steps at which normalization is asked about
 
 @recipe
 class InnerLoopQuestions(Recipe):
-    """One network, one budget, 5-way 1-shot Omniglot; what differs is the inner loop.
+    """One network, one budget, 5-way 1-shot Omniglot, small drawings; what differs is the inner loop.
 
     It takes 1, 3 and 5 steps, with second derivatives, without, and with a learned rate for every weight and step
     (Meta-SGD). Normalization, by statistics of the support in all of these, follows the other policies at 3 steps; and
@@ -43,10 +43,11 @@ class InnerLoopQuestions(Recipe):
         tasks: int = option(8, "tasks per step")
         inner_rate: float = option(0.2, "step size, or where the learned ones begin")
         filters: int = option(16, "channels of the convolutions")
+        size: int = option(16, "height and width of the drawings, in pixels")
 
     def __init__(self, settings: Settings | None = None) -> None:
         super().__init__(settings)
-        self._pool = omniglot()
+        self._pool = omniglot(size=self.settings.size, resize="area")
 
     def tests(self) -> dict[str, TaskSource]:
         return {f"{_WAYS}way1shot": self._pool.episodes(_WAYS, 1, 5)}
@@ -56,7 +57,7 @@ class InnerLoopQuestions(Recipe):
         training = Training(self._pool.episodes(_WAYS, 1, 1).train, chosen.steps, chosen.tasks, 3e-3)
 
         def network(policy: Policy = "support") -> Conv4:
-            return Conv4(filters=chosen.filters, normalization=policy)
+            return Conv4(size=chosen.size, filters=chosen.filters, normalization=policy)
 
         def asked(build: Callable[[], MAML], series: str | None = None, at: int | None = None) -> Contestant:
             return Contestant(build, training, batch_size=16, series=series, at=at)
