@@ -123,11 +123,26 @@ def test_what_has_been_seen_is_kept(tmp_path: object) -> None:
 
 
 @pytest.mark.unchecked
-def test_what_changes_with_the_count_is_not_compiled() -> None:
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+def test_compiled_it_counts_and_weighs_losses_as_ever(backend: str) -> None:
     torch._dynamo.reset()
-    learner = MAMLPlusPlus(MLP(2, (6,), "support"), Gaussian(), 2, 0.1, multi_step_losses=3)
+    learner, batch = MAMLPlusPlus(MLP(2, (6,), "support"), Gaussian(), 2, 0.1, multi_step_losses=3), regression()
+    compiled = torch.compile(learner, fullgraph=True, dynamic=False, backend=backend)
+    learned = [weight for weight in learner.parameters() if weight.requires_grad]
+    for step in range(5):
+        learner.seen.fill_(step)
+        expected = torch.autograd.grad(learner(batch).mean(), learned)
+        learner.seen.fill_(step)
+        assert_close(torch.autograd.grad(compiled(batch).mean(), learned), expected)
+        assert learner.seen == step + 1
+
+
+@pytest.mark.unchecked
+def test_first_order_before_second_is_not_compiled() -> None:
+    torch._dynamo.reset()
+    learner = MAMLPlusPlus(MLP(2, (6,), "support"), Gaussian(), 2, 0.1, 0, first_order_steps=3)
     compiled = torch.compile(learner, fullgraph=True, dynamic=False, backend="aot_eager")
-    with pytest.raises(Exception, match="cannot be compiled: set multi_step_losses=0"):
+    with pytest.raises(Exception, match="cannot be compiled as one: set first_order_steps=0, got 3"):
         compiled(regression())
 
 

@@ -19,6 +19,7 @@ from quickstudy.learners.optimization.maml import MAML
 from quickstudy.learners.optimization.meta_gradient import FirstOrder, Implicit, MetaGradient
 from quickstudy.learners.weights import Weights
 from quickstudy.networks import MLP, Normalization, Policy
+from quickstudy.networks.vectorised import in_vmap
 from quickstudy.rebuild import register
 from quickstudy.tasks.batch import TaskBatch
 from quickstudy.tasks.likelihood import Likelihood, Reduction, likelihood_for
@@ -38,16 +39,17 @@ class MAMLPlusPlus(MAML):
     activations are normalised follow the network's policy, as everywhere here: those of the support (or `transductive`,
     which is what the published program does). The averages by step that the paper also describes are not kept.
 
-    The training steps that have been made are counted in the buffer `seen`, so that a resumed run goes on. To compile
-    it, set `multi_step_losses` and `first_order_steps` to 0: what changes with the count is refused there. A network
-    given to this learner has its own scales and shifts frozen: give each learner a network of its own.
+    The training steps that have been made are counted in the buffer `seen`, so that a resumed run goes on. It compiles,
+    unless derivatives are of first order for a while (`first_order_steps`): these are two programs. Compiled, the
+    losses of all steps are computed even when only that of the last counts. A network given to this learner has its own
+    scales and shifts frozen: give each learner a network of its own.
 
     Args:
         network: the feature extractor.
         likelihood: what the outputs mean.
         inner_steps: gradient steps on the support.
-        inner_rate: where the rates begin, one for each weight tensor and step. Further steps in evaluation take those
-            of the last.
+        inner_rate: where the rates begin, one for each weight tensor and step, which are learned as multiples of it
+            (see `MetaSGD`). Further steps in evaluation take those of the last.
         multi_step_losses: over how many training steps the weights v of the losses move from equal shares to the last
             step alone; 0 is the last step alone from the beginning.
         first_order_steps: for how many training steps derivatives are of first order.
@@ -98,7 +100,7 @@ class MAMLPlusPlus(MAML):
             )
         self.multi_step_losses, self.first_order_steps = multi_step_losses, first_order_steps
         # Names of parameters have no dots, which those of the weights have: so they stand in order.
-        self.rates = nn.ParameterList(torch.full((max(1, inner_steps),), float(inner_rate)) for _ in self._adapted)
+        self.rates = nn.ParameterList(torch.ones(max(1, inner_steps)) for _ in self._adapted)
         self._tabled = self._of_normalization()
         own = [self.predictor.get_parameter(name).requires_grad_(False) for name in self._tabled]
         self.tables = nn.ParameterList(weight.detach().repeat(inner_steps + 1, 1) for weight in own)
@@ -112,14 +114,14 @@ class MAMLPlusPlus(MAML):
 
     def forward(self, batch: TaskBatch, directly: bool = False) -> Float[Tensor, " task"]:
         """The loss of every task; in training mode, of all inner steps with their weights."""
-        if torch.compiler.is_compiling() and (self.multi_step_losses or self.first_order_steps):
-            # What is saved for the backward pass would be the count after this step, and the gradient another one.
+        if torch.compiler.is_compiling() and self.first_order_steps:
             raise ValueError(
-                "MAMLPlusPlus counts training steps, which cannot be compiled: set multi_step_losses=0 and "
-                f"first_order_steps=0, got {self.multi_step_losses} and {self.first_order_steps}"
+                "first order before second is two programs, which cannot be compiled as one: set first_order_steps=0, "
+                f"got {self.first_order_steps}"
             )
         losses = super().forward(batch, directly)
-        if self.training and not directly and torch.is_grad_enabled() and self._may_look:
+        apart = torch.compiler.is_compiling() or not in_vmap()  # the compiler cannot ask for the latter
+        if self.training and not directly and torch.is_grad_enabled() and apart:
             self.seen.add_(1)
         return losses
 
@@ -140,7 +142,7 @@ class MAMLPlusPlus(MAML):
 
     def _learned(self) -> Shared:
         return {
-            "rates": dict(zip(self._adapted, self.rates, strict=True)),
+            "rates": {name: self.inner_rate * rate for name, rate in zip(self._adapted, self.rates, strict=True)},
             "tables": dict(zip(self._tabled, self.tables, strict=True)),
         }
 
@@ -160,6 +162,19 @@ class MAMLPlusPlus(MAML):
             for phi in self._visited(support, classes, every=True)
         ]
         equal = 1 / self.inner_steps
-        early = equal * (1 - (self.seen / self.multi_step_losses).clamp(max=1).to(losses[0].dtype))
+        early = equal * (1 - (_now(self.seen) / self.multi_step_losses).clamp(max=1).to(losses[0].dtype))
         last = 1 - (self.inner_steps - 1) * early
         return early * torch.stack(losses[:-1]).sum(0) + last * losses[-1]
+
+
+# An operator of its own, which a compiler cannot look into: it would read the buffer again for the backward pass, when
+# the step has been counted already.
+@torch.library.custom_op("quickstudy::now", mutates_args=())
+def _now(count: Tensor) -> Tensor:
+    """What the count is at this moment."""
+    return count.clone()
+
+
+@_now.register_fake
+def _(count: Tensor) -> Tensor:
+    return torch.empty_like(count)

@@ -22,6 +22,10 @@ __all__ = ["MetaSGD"]
 class MetaSGD(MAML):
     """MAML with a learned rate for every single weight, begun at `inner_rate`; it may become negative.
 
+    Rates are learned as multiples of `inner_rate`. An optimizer such as Adam, whose steps do not follow the size of a
+    gradient, then moves them in proportion: steps of a thousandth would else make a rate of 0.01 many times as large
+    before the weights have learned anything, and where the loss is a square the inner loop explodes.
+
     Args:
         network: the feature extractor.
         likelihood: what the outputs mean.
@@ -63,8 +67,9 @@ class MetaSGD(MAML):
         sets = max(1, inner_steps) if per_step else 1
         # Names of parameters have no dots, which those of the weights have: so they stand in order.
         self.rates = nn.ParameterList(
-            torch.full((sets, *self.predictor.get_parameter(name).shape), float(inner_rate)) for name in self._adapted
+            torch.ones(sets, *self.predictor.get_parameter(name).shape) for name in self._adapted
         )
 
     def _learned(self) -> Shared:
-        return {"rates": dict(zip(self._adapted, self.rates, strict=True)), "tables": {}}
+        rates = [self.inner_rate * multiple for multiple in self.rates]
+        return {"rates": dict(zip(self._adapted, rates, strict=True)), "tables": {}}
