@@ -51,8 +51,8 @@ class SinusoidGradientCompare(Recipe):
             chosen.inner_rate,
             chosen.steps,
             context=lambda: MLP(1 + _CONTEXTS, (40, 40)),
-            # Their own rates: a context begins at zero and is all that moves; a pulled loss has a minimum to reach.
-            more={"CAVIA": {"inner_rate": 0.5, "contexts": _CONTEXTS}, "implicit MAML": {"inner_rate": 0.02}},
+            # A rate of its own: a context begins at zero and is all that moves.
+            more={"CAVIA": {"inner_rate": 0.5, "contexts": _CONTEXTS}},
         )
         entered = {}
         for name in loops.names():
