@@ -5,9 +5,17 @@ import math
 import torch
 from torch import Tensor
 
+from quickstudy.learners import MAML, GradientLearner, Learner
 from quickstudy.tasks import Examples, Kind, Sampler, TaskBatch
 
 WAYS = 4
+
+
+def kinds_to_train(cls: type[Learner]) -> list[Kind]:
+    """Every kind of task that a learner learns; of those who share MAML's loop, where each step takes long, one."""
+    if issubclass(cls, GradientLearner) and cls is not MAML:
+        return ["classification"]
+    return sorted(cls.kinds)
 
 
 class Problems(Sampler[TaskBatch]):

@@ -17,17 +17,15 @@ from quickstudy.learners import (
     MAMLPlusPlus,
 )
 
-from .problems import Problems
+from .problems import Problems, kinds_to_train
 
 pytestmark = pytest.mark.unchecked
 
 
 def cases(cls: type[Learner]) -> list[tuple[str, str]]:
-    """Every kind of task, and one of them with another policy; of those who share MAML's code for these, one case."""
-    kinds = sorted(cls.kinds)
-    if issubclass(cls, GradientLearner) and cls is not MAML:
-        return [(kinds[0], "support")]
-    return [(kinds[0], "none"), *((kind, "support") for kind in kinds)]
+    """Every kind of task; and, where the whole network adapts, without normalization too."""
+    kinds = [(kind, "support") for kind in kinds_to_train(cls)]
+    return [("classification", "none"), *kinds] if cls is MAML else kinds
 
 
 CASES = [

@@ -63,4 +63,4 @@ class ImplicitMAML(MAML):
 
     @classmethod
     def example(cls, kind: Kind, normalization: Policy) -> "ImplicitMAML":
-        return cls(MLP(6, (16, 16), normalization), likelihood_for(kind, 4), 4, 0.2, pull=0.5)
+        return cls(MLP(6, (24,), normalization), likelihood_for(kind, 4), 4, 0.2, pull=0.5)

@@ -28,7 +28,7 @@ class MAML(GradientLearner):
 
     @classmethod
     def example(cls, kind: Kind, normalization: Policy) -> "MAML":
-        return cls(MLP(6, (16, 16), normalization), likelihood_for(kind, 4), inner_steps=3, inner_rate=0.1)
+        return cls(MLP(6, (24,), normalization), likelihood_for(kind, 4), inner_steps=3, inner_rate=0.1)
 
 
 class _Part(MAML):

@@ -109,7 +109,7 @@ class MAMLPlusPlus(MAML):
 
     @classmethod
     def example(cls, kind: Kind, normalization: Policy) -> "MAMLPlusPlus":
-        network = MLP(6, (16, 16), normalization)
+        network = MLP(6, (24,), normalization)
         return cls(network, likelihood_for(kind, 4), inner_steps=3, multi_step_losses=10_000)
 
     def forward(self, batch: TaskBatch, directly: bool = False) -> Float[Tensor, " task"]:

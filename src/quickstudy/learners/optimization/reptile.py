@@ -77,7 +77,7 @@ class Reptile(MAML):
 
     @classmethod
     def example(cls, kind: Kind, normalization: Policy) -> "Reptile":
-        return cls(MLP(6, (16, 16), normalization), likelihood_for(kind, 4), 5, 0.1, inner_batch=None)
+        return cls(MLP(6, (24,), normalization), likelihood_for(kind, 4), 5, 0.1, inner_batch=None)
 
     def forward(self, batch: TaskBatch, directly: bool = False) -> Float[Tensor, " task"]:
         """The loss of every task, with the gradient θ − φ."""
