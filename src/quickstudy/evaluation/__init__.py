@@ -4,6 +4,7 @@ and what steps cost."""
 from quickstudy.evaluation.adaptation import Adaptation, Course, inspect_adaptation
 from quickstudy.evaluation.embedded import Kept
 from quickstudy.evaluation.evaluate import Scores, evaluate, same_tasks, summarize
+from quickstudy.evaluation.gaussian_process_oracle import GaussianProcessOracle
 from quickstudy.evaluation.intervals import Interval, interval
 from quickstudy.evaluation.memory import peak_memory
 from quickstudy.evaluation.meta_gradients import MetaGradientError, meta_gradient, meta_gradient_error
@@ -19,6 +20,7 @@ __all__ = [
     "Adaptation",
     "Course",
     "Difference",
+    "GaussianProcessOracle",
     "Interval",
     "Kept",
     "MetaGradientError",

@@ -15,7 +15,7 @@ from quickstudy.tasks.likelihood import Gaussian
 from quickstudy.tasks.sinusoids import AMPLITUDE, PHASE
 from quickstudy.tasks.source import Kind
 
-__all__ = ["SinusoidOracle"]
+__all__ = ["SinusoidOracle", "one_input"]
 
 
 @register
@@ -54,7 +54,7 @@ class SinusoidOracle(Learner):
         return cls(noise=0.5)
 
     def _adapt(self, support: Examples, classes: Bool[Tensor, "task way"] | None) -> Phi:
-        x, y = _input(support.x).double(), support.y.double()
+        x, y = one_input(support.x).double(), support.y.double()
         middles = (torch.arange(self.grid, dtype=torch.float64, device=y.device) + 0.5) / self.grid
         low, high = (torch.full((len(y), 1), end, dtype=torch.float64, device=y.device) for end in PHASE)
         for _ in range(_PASSES):
@@ -69,18 +69,23 @@ class SinusoidOracle(Learner):
         return {"phases": phases, "weights": weights, "amplitudes": amplitudes}
 
     def _outputs(self, phi: Phi, x: Tree, mask: Bool[Tensor, "task n"]) -> Float[Tensor, "task n 1"]:
-        waves = torch.sin(_input(x).double()[:, :, None] - phi["phases"][:, None])
+        waves = torch.sin(one_input(x).double()[:, :, None] - phi["phases"][:, None])
         mean = (waves * (phi["weights"] * phi["amplitudes"])[:, None]).sum(-1, keepdim=True)
-        return mean.to(_input(x).dtype)
+        return mean.to(one_input(x).dtype)
 
 
 _PASSES = 8
 
 
-def _input(x: Tree) -> Float[Tensor, "task n"]:
+def one_input(x: Tree) -> Float[Tensor, "task n"]:
+    """Inputs of one number each, without an axis for it.
+
+    Raises:
+        TypeError: they are something else.
+    """
     if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim > 3 or not all(x.shape[2:]):
         found = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-        raise TypeError(f"SinusoidOracle takes floating-point inputs x [task, n, 1], got {found}")
+        raise TypeError(f"an oracle of functions takes floating-point inputs x [task, n, 1], got {found}")
     return x[..., 0] if x.ndim == 3 else x
 
 

@@ -15,7 +15,9 @@ from quickstudy.tasks.datasets.omniglot import omniglot
 from quickstudy.tasks.datasets.tiered_imagenet import tiered_imagenet
 from quickstudy.tasks.episodes import Episodes, EpisodeShape, Plan
 from quickstudy.tasks.folders import from_folder
-from quickstudy.tasks.likelihood import Bernoulli, Categorical, Gaussian, Likelihood, likelihood_for
+from quickstudy.tasks.gaussian_processes import GaussianProcessSplit, gaussian_processes
+from quickstudy.tasks.kernels import RBF, AnyOf, Kernel, Matern52, Periodic
+from quickstudy.tasks.likelihood import Bernoulli, Categorical, Gaussian, GaussianMixture, Likelihood, likelihood_for
 from quickstudy.tasks.pool import ClassPool, part_classes
 from quickstudy.tasks.sinusoids import SinusoidSplit, sinusoids
 from quickstudy.tasks.source import Kind, Sampler, Split, TaskSource
@@ -23,7 +25,9 @@ from quickstudy.tasks.tables import from_table
 from quickstudy.tasks.transforms import ColourJitter, HorizontalFlip, QuarterTurns, Rotation, Shift, Transform
 
 __all__ = [
+    "RBF",
     "AllClasses",
+    "AnyOf",
     "Augmented",
     "Bernoulli",
     "Categorical",
@@ -34,9 +38,14 @@ __all__ = [
     "Episodes",
     "Examples",
     "Gaussian",
+    "GaussianMixture",
+    "GaussianProcessSplit",
     "HorizontalFlip",
+    "Kernel",
     "Kind",
     "Likelihood",
+    "Matern52",
+    "Periodic",
     "Plan",
     "QuarterTurns",
     "Rotation",
@@ -56,6 +65,7 @@ __all__ = [
     "from_arrays",
     "from_folder",
     "from_table",
+    "gaussian_processes",
     "glyphs",
     "likelihood_for",
     "mini_imagenet",

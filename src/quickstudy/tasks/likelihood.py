@@ -19,7 +19,16 @@ from quickstudy.rebuild import register
 from quickstudy.tasks.batch import Examples, Tree
 from quickstudy.tasks.source import Kind
 
-__all__ = ["Bernoulli", "Categorical", "Gaussian", "Likelihood", "Reduction", "likelihood_for", "reduced"]
+__all__ = [
+    "Bernoulli",
+    "Categorical",
+    "Gaussian",
+    "GaussianMixture",
+    "Likelihood",
+    "Reduction",
+    "likelihood_for",
+    "reduced",
+]
 
 Reduction: TypeAlias = Literal["mean", "sum"]
 
@@ -233,6 +242,44 @@ class Gaussian(Likelihood):
         if self.targets is not None and (y.ndim != 3 or y.shape[-1] != self.targets):
             raise ValueError(
                 f"Gaussian(targets={self.targets}) takes y [task, n, {self.targets}], got the shape {tuple(y.shape)}"
+            )
+
+
+@register
+class GaussianMixture(Likelihood):
+    """One real target, whose distribution is a mixture of normal ones: it may have two places where it is likely.
+
+    Raw outputs are, in this order, the unnormalised log weights, the means and the log variances of the components.
+
+    Args:
+        components: how many.
+    """
+
+    kind = "regression"
+
+    def __init__(self, components: int) -> None:
+        check_whole(components=components)
+        if components < 1:
+            raise ValueError(f"components must be at least 1, got {components}")
+        self.components = components
+
+    @property
+    def outputs(self) -> int:  # type: ignore[override]
+        return 3 * self.components
+
+    def distribution(
+        self, raw: Float[Tensor, "*task n outputs"], classes: Bool[Tensor, "*task way"] | None = None
+    ) -> D.Distribution:
+        weights, mean, spread = precise(raw).chunk(3, -1)
+        components = D.Normal(mean, (spread / 2).exp(), validate_args=False)
+        which = D.Categorical(logits=weights, validate_args=False)
+        return D.MixtureSameFamily(which, components, validate_args=False)
+
+    def check(self, y: Tree) -> None:
+        _check_real(y, "GaussianMixture")
+        if y.ndim != 2:
+            raise ValueError(
+                f"GaussianMixture takes one number per example, y [task, n], got the shape {tuple(y.shape)}"
             )
 
 
