@@ -76,8 +76,10 @@ def test_knowing_the_kernel_is_better() -> None:
 
 @pytest.mark.unchecked  # arguments of other types
 def test_bad_arguments() -> None:
-    with pytest.raises(ValueError, match="noise must be positive and grid at least 1, got 0.0 and 12"):
+    with pytest.raises(ValueError, match="noise must be positive and the grid have a point, got 0.0 and 12"):
         GaussianProcessOracle(noise=0.0)
+    with pytest.raises(ValueError, match="the grid must have .* at most 10000 in all, got 101 along each"):
+        GaussianProcessOracle(grid=101)
     with pytest.raises(TypeError, match="kernel must be a kernel such as RBF"):
         GaussianProcessOracle("rbf")
     oracle = GaussianProcessOracle()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import quickstudy as qs
-from quickstudy.evaluation import SinusoidOracle
+from quickstudy.evaluation import GaussianProcessOracle, SinusoidOracle
 from quickstudy.learners import (
     ANIL,
     BOIL,
@@ -32,7 +32,18 @@ from quickstudy.learners import (
     SiameseNetwork,
 )
 from quickstudy.networks import MLP, Conv4, Headed, Normalization, PerExample, ResNet12
-from quickstudy.tasks import Categorical, EpisodeShape, Gaussian, likelihood_for, sinusoids
+from quickstudy.tasks import (
+    RBF,
+    AnyOf,
+    Categorical,
+    EpisodeShape,
+    Gaussian,
+    GaussianMixture,
+    Periodic,
+    gaussian_processes,
+    likelihood_for,
+    sinusoids,
+)
 
 from .promises import kept, modest, refused
 from .strategies import absurd, numbers
@@ -54,6 +65,12 @@ BUILDERS = {
     sinusoids: {"shots": 3, "queries": 2, "noise": 0.1},
     likelihood_for: {"kind": "classification", "ways": 2},
     SinusoidOracle: {"noise": 0.1, "grid": 16},
+    GaussianMixture: {"components": 2},
+    RBF: {"lengthscale": 0.5, "scale": (0.5, 1.0)},
+    Periodic: {"lengthscale": 0.5, "period": (0.5, 1.0), "scale": 1.0},
+    AnyOf: {"kernels": [RBF(), Periodic()]},
+    gaussian_processes: {"kernel": RBF(), "shots": 3, "queries": 2, "noise": 0.1, "interval": (-1.0, 1.0)},
+    GaussianProcessOracle: {"kernel": RBF(), "noise": 0.1, "grid": 2},
     PrototypicalNetwork: {
         "network": NETWORK, "distance": "cosine", "scale": 1.0, "learn_scale": True, "reduction": "mean",
     },

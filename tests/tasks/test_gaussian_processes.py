@@ -102,7 +102,10 @@ def test_a_kernel_can_be_written_down() -> None:
         (lambda: RBF(scale=(2.0, 1.0)), r"rise from its first end, got \(2.0, 1.0\)"),
         (lambda: Periodic(period=(1.0, 2.0, 3.0)), "period must be a number or the two ends of a range"),
         (lambda: AnyOf([]), "kernels must not be empty"),
-        (lambda: RBF().grid(0), "size must be at least 1, got 0"),
+        (
+            lambda: RBF().grid(0),
+            "the grid must have at least 1 point along each of 2 ranges",
+        ),
         (lambda: gaussian_processes(shots=-1), "shots must not be negative"),
         (lambda: gaussian_processes(noise=-0.1), "noise must be a standard deviation of at least 0"),
         (lambda: gaussian_processes(interval=(1.0, -1.0)), "interval must rise"),

@@ -19,6 +19,7 @@ from quickstudy.learners import Learner, Phi
 from quickstudy.networks import Policy
 from quickstudy.rebuild import register
 from quickstudy.tasks import RBF, Examples, GaussianMixture, Kernel, Kind, Tree
+from quickstudy.tasks.gaussian_processes import JITTER
 
 __all__ = ["GaussianProcessOracle"]
 
@@ -54,7 +55,7 @@ class GaussianProcessOracle(Learner):
         check_real(noise=noise)
         check_whole(grid=grid)
         if not noise > 0 or grid < 1:
-            raise ValueError(f"noise must be positive and grid at least 1, got {noise} and {grid}")
+            raise ValueError(f"noise must be positive and the grid have a point, got {noise} and {grid}")
         self._members, self._shares = kernel.grid(grid)
         super().__init__(GaussianMixture(len(self._shares)))
         self.kernel, self.noise, self.grid = kernel, noise, grid
@@ -68,9 +69,10 @@ class GaussianProcessOracle(Learner):
 
     def _adapt(self, support: Examples, classes: Bool[Tensor, "task way"] | None) -> Phi:
         x, y = one_input(support.x).double(), support.y.double()
-        real = support.mask[:, None, :, None] & support.mask[:, None, None, :]
-        noise = torch.where(support.mask, self.noise**2, 1.0)  # padding is a number of its own that is 0
-        covariance = torch.where(real, self._covariance(x, x), 0.0) + torch.diag_embed(noise)[:, None]
+        real, prior = support.mask[:, None, :, None] & support.mask[:, None, None, :], self._covariance(x, x)
+        # Padding is a number of its own, which is 0.
+        noise = torch.where(support.mask[:, None], JITTER * prior.diagonal(dim1=2, dim2=3) + self.noise**2, 1.0)
+        covariance = torch.where(real, prior, 0.0) + torch.diag_embed(noise)
         root = torch.linalg.cholesky(covariance)
         target = y[:, None, :, None].expand(*root.shape[:-1], 1)
         solution = torch.cholesky_solve(target, root)[..., 0]

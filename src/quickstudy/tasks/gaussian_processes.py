@@ -21,9 +21,10 @@ from quickstudy.tasks.episodes import Range, bounds
 from quickstudy.tasks.kernels import RBF, Kernel
 from quickstudy.tasks.source import Split, TaskSource
 
-__all__ = ["GaussianProcessSplit", "gaussian_processes"]
+__all__ = ["JITTER", "GaussianProcessSplit", "gaussian_processes"]
 
-_JITTER = 1e-9  # of the variance, without which rounding makes the covariance of near inputs indefinite
+JITTER = 1e-9
+"""Of the variance, is noise too: without, rounding makes the covariance of near inputs indefinite."""
 
 
 class GaussianProcessSplit(Split):
@@ -50,7 +51,7 @@ class GaussianProcessSplit(Split):
             raise TypeError(f"kernel must be a kernel such as RBF(), got {kernel!r}")
         if not 0 <= low <= high or queries < 1:
             raise ValueError(f"shots must not be negative and queries at least 1, got {shots} and {queries}")
-        if not 0 <= noise < math.inf:
+        if not noise >= 0:
             raise ValueError(f"noise must be a standard deviation of at least 0, got {noise}")
         if not isinstance(interval, tuple | list) or len(interval) != 2:
             raise ValueError(f"interval must be the two ends of where inputs lie, got {interval!r}")
@@ -71,7 +72,7 @@ class GaussianProcessSplit(Split):
         value, noise = (ndtri(np.maximum(part, 2.0**-54)) for part in (value, noise))
         places = torch.from_numpy(x)
         covariance = self.kernel.covariance(torch.from_numpy(member), places, places)
-        jitter = _JITTER * covariance.diagonal(dim1=1, dim2=2)
+        jitter = JITTER * covariance.diagonal(dim1=1, dim2=2)
         root = torch.linalg.cholesky(covariance + torch.diag_embed(jitter))
         # Not a matrix product: its order of summation, and so the last digit, may depend on how many tasks there are.
         y = (root * torch.from_numpy(value)[:, None]).sum(-1) + self.noise * torch.from_numpy(noise)

@@ -28,6 +28,9 @@ Span: TypeAlias = float | Sequence[float]
 """A number, or the ends of a range that tasks take theirs from uniformly."""
 
 
+_MOST_MEMBERS = 10_000  # each has a covariance of its own, of every task
+
+
 class Kernel(ABC):
     """A family of covariance functions. Its members are the points of a unit cube: uniform numbers make a task's own.
 
@@ -76,8 +79,12 @@ class _Stationary(Kernel):
 
     def grid(self, size: int) -> tuple[Float[Tensor, "member dimensions"], Float[Tensor, " member"]]:
         check_whole(size=size)
-        if size < 1:
-            raise ValueError(f"size must be at least 1, got {size}")
+        free = sum(low < high for low, high in self._ranges.values())
+        if size < 1 or size**free > _MOST_MEMBERS:
+            raise ValueError(
+                f"the grid must have at least 1 point along each of {free} ranges and at most {_MOST_MEMBERS} in all, "
+                f"got {size} along each"
+            )
         middles = (torch.arange(size, dtype=torch.float64) + 0.5) / size
         known = torch.zeros(1, dtype=torch.float64)  # what is no range takes one point
         members = torch.cartesian_prod(*(middles if low < high else known for low, high in self._ranges.values()))
