@@ -16,7 +16,9 @@ from quickstudy.learners import (
     CAVIA,
     MAML,
     R2D2,
+    AttentiveNeuralProcess,
     CompletePooling,
+    ConditionalNeuralProcess,
     FirstOrder,
     FromScratch,
     FullContextMatchingNetwork,
@@ -81,6 +83,14 @@ BUILDERS = {
     MetaOptNet: {"network": NETWORK, "inverse_penalty": 0.1, "scale": 1.0, "reduction": "mean"},
     InContextTransformer: {
         "network": NETWORK, "likelihood": Gaussian(), "width": 4, "layers": 1, "heads": 2, "dropout": 0.1,
+        "reduction": "mean",
+    },
+    ConditionalNeuralProcess: {
+        "network": NETWORK, "likelihood": Gaussian(), "context": 2, "width": 4, "layers": 1, "condition": "film",
+        "reduction": "mean",
+    },
+    AttentiveNeuralProcess: {
+        "network": NETWORK, "likelihood": Gaussian(), "width": 4, "layers": 1, "heads": 2, "condition": "film",
         "reduction": "mean",
     },
     NearestNeighbour: {"network": None, "likelihood": None, "neighbours": 1, "smoothing": 1.0},

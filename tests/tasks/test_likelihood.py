@@ -5,7 +5,7 @@ import torch
 from scipy import stats
 from torch.testing import assert_close
 
-from quickstudy.tasks import Bernoulli, Categorical, Examples, Gaussian, Likelihood, likelihood_for
+from quickstudy.tasks import Bernoulli, Categorical, Examples, Gaussian, GaussianMixture, Likelihood, likelihood_for
 
 
 def test_categorical_masks_absent_classes_and_agrees_with_softmax() -> None:
@@ -124,3 +124,18 @@ def test_likelihood_for() -> None:
     assert likelihood_for("classification", 3).outputs == 3
     assert isinstance(likelihood_for("binary"), Bernoulli)
     assert isinstance(likelihood_for("regression"), Gaussian)
+
+
+def test_a_mixture_is_the_weighted_sum_of_its_components() -> None:
+    raw, y = torch.randn(2, 5, 9).double(), torch.randn(2, 5).double()
+    weights, mean, variance = raw[..., :3].softmax(-1), raw[..., 3:6], raw[..., 6:].exp()
+    density = (
+        weights * (-(y[..., None] - mean).square() / (2 * variance)).exp() / (2 * torch.pi * variance).sqrt()
+    ).sum(-1)
+    found = GaussianMixture(3).distribution(raw)
+    assert_close(found.log_prob(y), density.log())
+    assert_close(found.mean, (weights * mean).sum(-1))
+    with pytest.raises(ValueError, match="components must be at least 1, got 0"):
+        GaussianMixture(0)
+    with pytest.raises(ValueError, match=r"one number per example, y \[task, n\], got the shape \(2, 5, 1\)"):
+        GaussianMixture(3).check(y[..., None])

@@ -1,5 +1,6 @@
 """How a learner adapts: one file per method, families as folders."""
 
+from quickstudy.learners.black_box import AttentiveNeuralProcess, ConditionalNeuralProcess
 from quickstudy.learners.complete_pooling import CompletePooling
 from quickstudy.learners.from_scratch import FromScratch
 from quickstudy.learners.in_context import InContextTransformer
@@ -52,9 +53,11 @@ __all__ = [
     "MAML",
     "R2D2",
     "Adapted",
+    "AttentiveNeuralProcess",
     "Baseline",
     "BaselinePlusPlus",
     "CompletePooling",
+    "ConditionalNeuralProcess",
     "EvolutionStrategies",
     "Exact",
     "FineTuning",

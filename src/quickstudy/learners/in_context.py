@@ -14,12 +14,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from quickstudy.arguments import check_real, check_whole
+from quickstudy.learners.labels import LabelEmbedding
 from quickstudy.learners.learner import Learner
 from quickstudy.learners.phi import Phi
 from quickstudy.networks import MLP, Policy, as_network
 from quickstudy.rebuild import register
 from quickstudy.tasks.batch import Examples, Tree
-from quickstudy.tasks.likelihood import Categorical, Gaussian, Likelihood, Reduction, likelihood_for
+from quickstudy.tasks.likelihood import Likelihood, Reduction, likelihood_for
 from quickstudy.tasks.source import Kind
 
 __all__ = ["InContextTransformer"]
@@ -72,7 +73,7 @@ class InContextTransformer(Learner):
         self.network = as_network(network)
         self.width, self.layers, self.heads, self.dropout = width, layers, heads, dropout
         self.input = nn.Linear(self.network.width, width)
-        self.label = _label_embedding(likelihood, width)
+        self.label = LabelEmbedding(likelihood, width)
         self.asked = nn.Parameter(torch.zeros(width))  # stands where a query's label would
         self.first = nn.Parameter(torch.randn(width) / width**0.5)
         self.blocks = nn.ModuleList(_Block(width, heads, dropout) for _ in range(layers))
@@ -84,10 +85,7 @@ class InContextTransformer(Learner):
         return cls(MLP(6, (16,), normalization), likelihood_for(kind, 4), width=32, layers=2, heads=2)
 
     def _tokens(self, examples: Examples, features: Tensor) -> Float[Tensor, "task n width"]:
-        labels = examples.y
-        if not isinstance(self.likelihood, Categorical):
-            labels = (labels if labels.ndim == 3 else labels[..., None]).to(features.dtype)
-        return self.input(features) + self.label(labels)
+        return self.input(features) + self.label(examples.y)
 
     def _read(self, tokens: Tensor, mask: Tensor, before: Phi | None) -> tuple[Tensor, Tensor, Tensor]:
         """Keys and values `[task, layer, head, m, …]` of `tokens`, after those in `before`, and which are real."""
@@ -161,11 +159,3 @@ class _Block(nn.Module):
         read = F.scaled_dot_product_attention(query, key, value, attn_mask=real[:, None, None])
         tokens = tokens + self.dropout(self.merge(read.transpose(1, 2).flatten(2)))
         return tokens + self.dropout(self.feed_forward(tokens))
-
-
-def _label_embedding(likelihood: Likelihood, width: int) -> nn.Module:
-    """From a class number, or from the targets, to a vector."""
-    if isinstance(likelihood, Categorical):
-        return nn.Embedding(likelihood.outputs, width)
-    targets = likelihood.targets if isinstance(likelihood, Gaussian) else None
-    return nn.Linear(targets or 1, width)

@@ -1,0 +1,6 @@
+"""Networks that read the support set: adapting is a forward pass."""
+
+from quickstudy.learners.black_box.attentive_neural_process import AttentiveNeuralProcess
+from quickstudy.learners.black_box.neural_process import ConditionalNeuralProcess
+
+__all__ = ["AttentiveNeuralProcess", "ConditionalNeuralProcess"]
