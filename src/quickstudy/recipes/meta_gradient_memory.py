@@ -59,7 +59,7 @@ class MetaGradientMemory(Recipe):
             "truncated to 1 step": Truncated(1),
             "first order": FirstOrder(),
             "implicit": Implicit(pull=1.0, iterations=5),
-            "evolution strategies": EvolutionStrategies(pairs=16),
+            "evolution strategies": EvolutionStrategies(pairs=4),
         }
 
     def _learner(self, way: MetaGradient, steps: int) -> MAML:

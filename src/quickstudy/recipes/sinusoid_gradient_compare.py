@@ -51,8 +51,12 @@ class SinusoidGradientCompare(Recipe):
             chosen.inner_rate,
             chosen.steps,
             context=lambda: MLP(1 + _CONTEXTS, (40, 40)),
-            # A rate of its own: a context begins at zero and is all that moves.
-            more={"CAVIA": {"inner_rate": 0.5, "contexts": _CONTEXTS}},
+            # Rates of their own: a context begins at zero and is all that moves; the implicit gradient sees where the
+            # loop ends and not how it got there, so nothing but shorter steps keeps the loop from overshooting.
+            more={
+                "CAVIA": {"inner_rate": 0.5, "contexts": _CONTEXTS},
+                "implicit MAML": {"inner_rate": chosen.inner_rate / 2},
+            },
         )
         entered = {}
         for name in loops.names():
