@@ -55,7 +55,7 @@ class SinusoidGradientCompare(Recipe):
             # loop ends and not how it got there, so nothing but shorter steps keeps the loop from overshooting.
             more={
                 "CAVIA": {"inner_rate": 0.5, "contexts": _CONTEXTS},
-                "implicit MAML": {"inner_rate": chosen.inner_rate / 2},
+                "implicit MAML": {"inner_rate": chosen.inner_rate / 4},
             },
         )
         entered = {}
