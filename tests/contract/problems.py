@@ -5,15 +5,15 @@ import math
 import torch
 from torch import Tensor
 
-from quickstudy.learners import MAML, GradientLearner, Learner
+from quickstudy.learners import MAML, GradientLearner, Learner, RecurrentLearner
 from quickstudy.tasks import Examples, Kind, Sampler, TaskBatch
 
 WAYS = 4
 
 
 def kinds_to_train(cls: type[Learner]) -> list[Kind]:
-    """Every kind of task that a learner learns; of those who share MAML's loop, where each step takes long, one."""
-    if issubclass(cls, GradientLearner) and cls is not MAML:
+    """Every kind of task that a learner learns; one, where adapting is a loop, which takes long and is alike for all."""
+    if issubclass(cls, GradientLearner | RecurrentLearner) and cls is not MAML:
         return ["classification"]
     return sorted(cls.kinds)
 

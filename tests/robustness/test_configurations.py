@@ -30,6 +30,7 @@ from quickstudy.learners import (
     MetaSGD,
     NearestNeighbour,
     PrototypicalNetwork,
+    RecurrentLearner,
     Reptile,
     SiameseNetwork,
 )
@@ -93,6 +94,7 @@ BUILDERS = {
         "network": NETWORK, "likelihood": Gaussian(), "width": 4, "layers": 1, "heads": 2, "condition": "film",
         "reduction": "mean",
     },
+    RecurrentLearner: {"network": NETWORK, "likelihood": Gaussian(), "width": 4, "layers": 1, "reduction": "mean"},
     NearestNeighbour: {"network": None, "likelihood": None, "neighbours": 1, "smoothing": 1.0},
     CompletePooling: {"network": NETWORK, "likelihood": Gaussian(), "reduction": "mean"},
     FromScratch: {

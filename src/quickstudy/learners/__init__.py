@@ -1,6 +1,6 @@
 """How a learner adapts: one file per method, families as folders."""
 
-from quickstudy.learners.black_box import AttentiveNeuralProcess, ConditionalNeuralProcess
+from quickstudy.learners.black_box import AttentiveNeuralProcess, ConditionalNeuralProcess, RecurrentLearner
 from quickstudy.learners.complete_pooling import CompletePooling
 from quickstudy.learners.from_scratch import FromScratch
 from quickstudy.learners.in_context import InContextTransformer
@@ -82,6 +82,7 @@ __all__ = [
     "Phi",
     "Pretrained",
     "PrototypicalNetwork",
+    "RecurrentLearner",
     "RelationNetwork",
     "Reptile",
     "RidgeRegression",

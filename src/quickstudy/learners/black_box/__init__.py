@@ -2,5 +2,6 @@
 
 from quickstudy.learners.black_box.attentive_neural_process import AttentiveNeuralProcess
 from quickstudy.learners.black_box.neural_process import ConditionalNeuralProcess
+from quickstudy.learners.black_box.recurrent import RecurrentLearner
 
-__all__ = ["AttentiveNeuralProcess", "ConditionalNeuralProcess"]
+__all__ = ["AttentiveNeuralProcess", "ConditionalNeuralProcess", "RecurrentLearner"]
