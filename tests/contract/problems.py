@@ -12,7 +12,7 @@ WAYS = 4
 
 
 def kinds_to_train(cls: type[Learner]) -> list[Kind]:
-    """Every kind of task that a learner learns; one, where adapting is a loop, which takes long and is alike for all."""
+    """Every kind of task that a learner learns; one, where adapting is a loop: it takes long, and is alike for all."""
     if issubclass(cls, GradientLearner | RecurrentLearner) and cls is not MAML:
         return ["classification"]
     return sorted(cls.kinds)
