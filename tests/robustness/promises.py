@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from hypothesis import HealthCheck, settings
 from torch import Tensor
-from torch.distributions import Bernoulli, Categorical, Distribution, Normal
+from torch.distributions import Bernoulli, Categorical, Distribution, MixtureSameFamily, Normal
 
 import quickstudy
 from quickstudy.training import NonFiniteLossError
@@ -75,6 +75,6 @@ def well_formed(prediction: Distribution, mask: Tensor, classes: Tensor | None =
         probs = prediction.probs[mask]
         assert ((probs >= 0) & (probs <= 1)).all()
     else:
-        assert isinstance(prediction, Normal)
+        assert isinstance(prediction, Normal | MixtureSameFamily)
         assert torch.isfinite(prediction.mean[mask]).all()
         assert (prediction.stddev[mask] > 0).all()

@@ -77,7 +77,8 @@ class GaussianProcessOracle(Learner):
         target = y[:, None, :, None].expand(*root.shape[:-1], 1)
         solution = torch.cholesky_solve(target, root)[..., 0]
         fit = (y[:, None] * solution).sum(-1) / 2 + root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        weights = torch.log_softmax(self._shares.to(y.device).log() - fit, 1)
+        # The bound is a probability of 0, and finite in every precision.
+        weights = torch.log_softmax(self._shares.to(y.device).log() - fit, 1).clamp(min=-1e4)
         return {"x": x, "mask": support.mask, "root": root, "solution": solution, "weights": weights}
 
     def _outputs(self, phi: Phi, x: Tree, mask: Bool[Tensor, "task n"]) -> Float[Tensor, "task n outputs"]:
