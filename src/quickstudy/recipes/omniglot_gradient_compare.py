@@ -33,7 +33,7 @@ class OmniglotGradientCompare(Recipe):
     class Settings:
         """A budget that two cores can train."""
 
-        steps: int = option(300, "training steps")
+        steps: int = option(600, "training steps")
         tasks: int = option(8, "tasks per step, of 5 support drawings and as many queries")
         inner_steps: int = option(3, "gradient steps on the support")
         inner_rate: float = option(0.2, "their step size")
