@@ -56,6 +56,9 @@ class SinusoidGradientCompare(Recipe):
             more={
                 "CAVIA": {"inner_rate": 0.5, "contexts": _CONTEXTS},
                 "implicit MAML": {"inner_rate": chosen.inner_rate / 4},
+                # As published, one rate for each weight. With rates for every step, those of the last would be taken
+                # for all steps beyond training's, where a loop exploded.
+                "Meta-SGD": {"per_step": False},
             },
         )
         entered = {}
