@@ -2,8 +2,9 @@
 
 Omniglot, 5-way 1-shot, Conv4-64 with batch statistics (transductive, as MAML is usually scored), 1 and 15 queries of
 each class, 1 and 5 inner steps. Beside ours, in the same run: a plain loop with clones of the weights, and `higher`;
-compiled at one inner step (every further one is compiled anew, and takes minutes). In one step, in float64, their meta-gradients agree. (After several steps in float32 they differ by more than rounding:
-an activation next to a kink, or one of two that pooling finds equal, is decided by the last digit.)
+compiled at one inner step (every further one is compiled anew, and takes minutes). In one step, in float64, their
+meta-gradients agree. (After several steps in float32 they differ by more than rounding: an activation next to a kink,
+or one of two that pooling finds equal, is decided by the last digit.)
 
 Runs on the GPU where there is one, with 32 tasks.
 """
@@ -111,7 +112,8 @@ def main() -> None:
         tasks, cases, filters, rounds = {1: 2, 15: 2}, [(1, 1)], 8, 1
     metrics = {}
     for queries, inner_steps in cases:
-        metrics |= measure(queries, inner_steps, tasks[queries], filters, rounds, device, inner_steps == 1 and not eager)
+        compiled = inner_steps == 1 and not eager
+        metrics |= measure(queries, inner_steps, tasks[queries], filters, rounds, device, compiled)
         torch.compiler.reset()
         gc.collect()
     protocol = {
