@@ -43,8 +43,11 @@ from quickstudy.tasks import (
     Gaussian,
     GaussianMixture,
     Periodic,
+    decision_trees,
     gaussian_processes,
     likelihood_for,
+    linear_functions,
+    relu_networks,
     sinusoids,
 )
 
@@ -73,6 +76,15 @@ BUILDERS = {
     Periodic: {"lengthscale": 0.5, "period": (0.5, 1.0), "scale": 1.0},
     AnyOf: {"kernels": [RBF(), Periodic()]},
     gaussian_processes: {"kernel": RBF(), "shots": 3, "queries": 2, "noise": 0.1, "interval": (-1.0, 1.0)},
+    linear_functions: {
+        "dimensions": 3, "shots": 3, "queries": 2, "noise": 0.1, "sparsity": 2, "scale": 2.0, "query_scale": 1.0,
+    },
+    relu_networks: {
+        "dimensions": 3, "hidden": 4, "shots": 3, "queries": 2, "noise": 0.1, "scale": 2.0, "query_scale": 1.0,
+    },
+    decision_trees: {
+        "dimensions": 3, "depth": 2, "shots": 3, "queries": 2, "noise": 0.1, "scale": 2.0, "query_scale": 1.0,
+    },
     GaussianProcessOracle: {"kernel": RBF(), "noise": 0.1, "grid": 2},
     PrototypicalNetwork: {
         "network": NETWORK, "distance": "cosine", "scale": 1.0, "learn_scale": True, "reduction": "mean",
