@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import quickstudy as qs
-from quickstudy.evaluation import GaussianProcessOracle, SinusoidOracle
+from quickstudy.evaluation import GaussianProcessOracle, LinearOracle, SinusoidOracle
 from quickstudy.learners import (
     ANIL,
     BOIL,
@@ -86,6 +86,7 @@ BUILDERS = {
         "dimensions": 3, "depth": 2, "shots": 3, "queries": 2, "noise": 0.1, "scale": 2.0, "query_scale": 1.0,
     },
     GaussianProcessOracle: {"kernel": RBF(), "noise": 0.1, "grid": 2},
+    LinearOracle: {"dimensions": 3, "noise": 0.1, "sparsity": 2},
     PrototypicalNetwork: {
         "network": NETWORK, "distance": "cosine", "scale": 1.0, "learn_scale": True, "reduction": "mean",
     },
