@@ -4,6 +4,7 @@ from quickstudy.learners.black_box import AttentiveNeuralProcess, ConditionalNeu
 from quickstudy.learners.complete_pooling import CompletePooling
 from quickstudy.learners.from_scratch import FromScratch
 from quickstudy.learners.in_context import InContextTransformer
+from quickstudy.learners.lasso import Lasso
 from quickstudy.learners.learner import Adapted, Learner
 from quickstudy.learners.metric import (
     FullContextMatchingNetwork,
@@ -45,6 +46,7 @@ from quickstudy.learners.transfer import (
     RidgeRegression,
     SimpleShot,
 )
+from quickstudy.learners.trees import GradientBoosting, GreedyTree
 
 __all__ = [
     "ANIL",
@@ -65,11 +67,14 @@ __all__ = [
     "FromScratch",
     "FrozenFeatures",
     "FullContextMatchingNetwork",
+    "GradientBoosting",
     "GradientLearner",
+    "GreedyTree",
     "Implicit",
     "ImplicitMAML",
     "InContextTransformer",
     "InnerState",
+    "Lasso",
     "Learner",
     "LinearSVM",
     "LogisticRegression",
