@@ -19,6 +19,7 @@ from quickstudy.learners import (
     AttentiveNeuralProcess,
     CompletePooling,
     ConditionalNeuralProcess,
+    DecoderTransformer,
     FirstOrder,
     FromScratch,
     FullContextMatchingNetwork,
@@ -101,6 +102,10 @@ BUILDERS = {
     InContextTransformer: {
         "network": NETWORK, "likelihood": Gaussian(), "width": 4, "layers": 1, "heads": 2, "dropout": 0.1,
         "reduction": "mean",
+    },
+    DecoderTransformer: {
+        "network": NETWORK, "likelihood": Gaussian(), "width": 4, "layers": 1, "heads": 2, "positions": 3,
+        "paired": True, "dropout": 0.1, "reduction": "mean",
     },
     ConditionalNeuralProcess: {
         "network": NETWORK, "likelihood": Gaussian(), "context": 2, "width": 4, "layers": 1, "condition": "film",

@@ -2,6 +2,7 @@
 
 from quickstudy.learners.black_box import AttentiveNeuralProcess, ConditionalNeuralProcess, RecurrentLearner
 from quickstudy.learners.complete_pooling import CompletePooling
+from quickstudy.learners.decoder import DecoderTransformer
 from quickstudy.learners.from_scratch import FromScratch
 from quickstudy.learners.in_context import InContextTransformer
 from quickstudy.learners.lasso import Lasso
@@ -60,6 +61,7 @@ __all__ = [
     "BaselinePlusPlus",
     "CompletePooling",
     "ConditionalNeuralProcess",
+    "DecoderTransformer",
     "EvolutionStrategies",
     "Exact",
     "FineTuning",
