@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import quickstudy as qs
-from quickstudy.evaluation import GaussianProcessOracle, SinusoidOracle
+from quickstudy.evaluation import GaussianProcessOracle, LinearOracle, SinusoidOracle
 from quickstudy.learners import (
     ANIL,
     BOIL,
@@ -19,11 +19,15 @@ from quickstudy.learners import (
     AttentiveNeuralProcess,
     CompletePooling,
     ConditionalNeuralProcess,
+    DecoderTransformer,
     FirstOrder,
     FromScratch,
     FullContextMatchingNetwork,
+    GradientBoosting,
+    GreedyTree,
     ImplicitMAML,
     InContextTransformer,
+    Lasso,
     MAMLPlusPlus,
     MatchingNetwork,
     MetaOptNet,
@@ -43,8 +47,11 @@ from quickstudy.tasks import (
     Gaussian,
     GaussianMixture,
     Periodic,
+    decision_trees,
     gaussian_processes,
     likelihood_for,
+    linear_functions,
+    relu_networks,
     sinusoids,
 )
 
@@ -73,7 +80,17 @@ BUILDERS = {
     Periodic: {"lengthscale": 0.5, "period": (0.5, 1.0), "scale": 1.0},
     AnyOf: {"kernels": [RBF(), Periodic()]},
     gaussian_processes: {"kernel": RBF(), "shots": 3, "queries": 2, "noise": 0.1, "interval": (-1.0, 1.0)},
+    linear_functions: {
+        "dimensions": 3, "shots": 3, "queries": 2, "noise": 0.1, "sparsity": 2, "scale": 2.0, "query_scale": 1.0,
+    },
+    relu_networks: {
+        "dimensions": 3, "hidden": 4, "shots": 3, "queries": 2, "noise": 0.1, "scale": 2.0, "query_scale": 1.0,
+    },
+    decision_trees: {
+        "dimensions": 3, "depth": 2, "shots": 3, "queries": 2, "noise": 0.1, "scale": 2.0, "query_scale": 1.0,
+    },
     GaussianProcessOracle: {"kernel": RBF(), "noise": 0.1, "grid": 2},
+    LinearOracle: {"dimensions": 3, "noise": 0.1, "sparsity": 2},
     PrototypicalNetwork: {
         "network": NETWORK, "distance": "cosine", "scale": 1.0, "learn_scale": True, "reduction": "mean",
     },
@@ -86,6 +103,10 @@ BUILDERS = {
         "network": NETWORK, "likelihood": Gaussian(), "width": 4, "layers": 1, "heads": 2, "dropout": 0.1,
         "reduction": "mean",
     },
+    DecoderTransformer: {
+        "network": NETWORK, "likelihood": Gaussian(), "width": 4, "layers": 1, "heads": 2, "positions": 3,
+        "paired": True, "dropout": 0.1, "reduction": "mean",
+    },
     ConditionalNeuralProcess: {
         "network": NETWORK, "likelihood": Gaussian(), "context": 2, "width": 4, "layers": 1, "condition": "film",
         "reduction": "mean",
@@ -96,6 +117,9 @@ BUILDERS = {
     },
     RecurrentLearner: {"network": NETWORK, "likelihood": Gaussian(), "width": 4, "layers": 1, "reduction": "mean"},
     NearestNeighbour: {"network": None, "likelihood": None, "neighbours": 1, "smoothing": 1.0},
+    Lasso: {"penalty": 0.1, "intercept": True},
+    GreedyTree: {"depth": 3},
+    GradientBoosting: {"trees": 2, "rate": 0.1, "depth": 2},
     CompletePooling: {"network": NETWORK, "likelihood": Gaussian(), "reduction": "mean"},
     FromScratch: {
         "network": NETWORK, "likelihood": Gaussian(), "steps": 1, "rate": 0.1, "weight_decay": 0.0,

@@ -6,6 +6,7 @@ from quickstudy.evaluation.embedded import Kept
 from quickstudy.evaluation.evaluate import Scores, evaluate, same_tasks, summarize
 from quickstudy.evaluation.gaussian_process_oracle import GaussianProcessOracle
 from quickstudy.evaluation.intervals import Interval, interval
+from quickstudy.evaluation.linear_oracle import LinearOracle
 from quickstudy.evaluation.memory import peak_memory
 from quickstudy.evaluation.meta_gradients import MetaGradientError, meta_gradient, meta_gradient_error
 from quickstudy.evaluation.metrics import HIGHER_IS_BETTER, calibration_error, task_metrics
@@ -23,6 +24,7 @@ __all__ = [
     "GaussianProcessOracle",
     "Interval",
     "Kept",
+    "LinearOracle",
     "MetaGradientError",
     "Probe",
     "Scores",

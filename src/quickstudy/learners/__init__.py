@@ -2,8 +2,10 @@
 
 from quickstudy.learners.black_box import AttentiveNeuralProcess, ConditionalNeuralProcess, RecurrentLearner
 from quickstudy.learners.complete_pooling import CompletePooling
+from quickstudy.learners.decoder import DecoderTransformer
 from quickstudy.learners.from_scratch import FromScratch
 from quickstudy.learners.in_context import InContextTransformer
+from quickstudy.learners.lasso import Lasso
 from quickstudy.learners.learner import Adapted, Learner
 from quickstudy.learners.metric import (
     FullContextMatchingNetwork,
@@ -45,6 +47,7 @@ from quickstudy.learners.transfer import (
     RidgeRegression,
     SimpleShot,
 )
+from quickstudy.learners.trees import GradientBoosting, GreedyTree
 
 __all__ = [
     "ANIL",
@@ -58,6 +61,7 @@ __all__ = [
     "BaselinePlusPlus",
     "CompletePooling",
     "ConditionalNeuralProcess",
+    "DecoderTransformer",
     "EvolutionStrategies",
     "Exact",
     "FineTuning",
@@ -65,11 +69,14 @@ __all__ = [
     "FromScratch",
     "FrozenFeatures",
     "FullContextMatchingNetwork",
+    "GradientBoosting",
     "GradientLearner",
+    "GreedyTree",
     "Implicit",
     "ImplicitMAML",
     "InContextTransformer",
     "InnerState",
+    "Lasso",
     "Learner",
     "LinearSVM",
     "LogisticRegression",

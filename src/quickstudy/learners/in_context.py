@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from quickstudy.arguments import check_real, check_whole
+from quickstudy.learners.attention import AttentionBlock, check_sizes
 from quickstudy.learners.labels import LabelEmbedding
 from quickstudy.learners.learner import Learner
 from quickstudy.learners.phi import Phi
@@ -61,22 +61,14 @@ class InContextTransformer(Learner):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(likelihood, reduction)
-        check_whole(width=width, layers=layers, heads=heads)
-        check_real(dropout=dropout)
-        if min(width, layers, heads) < 1 or width % heads:
-            raise ValueError(
-                "width, layers and heads must be positive and width a multiple of heads, "
-                f"got {width}, {layers}, {heads}"
-            )
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must lie in [0, 1), got {dropout}")
+        check_sizes(width, layers, heads, dropout)
         self.network = as_network(network)
         self.width, self.layers, self.heads, self.dropout = width, layers, heads, dropout
         self.input = nn.Linear(self.network.width, width)
         self.label = LabelEmbedding(likelihood, width)
         self.asked = nn.Parameter(torch.zeros(width))  # stands where a query's label would
         self.first = nn.Parameter(torch.randn(width) / width**0.5)
-        self.blocks = nn.ModuleList(_Block(width, heads, dropout) for _ in range(layers))
+        self.blocks = nn.ModuleList(AttentionBlock(width, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.output = nn.Linear(width, likelihood.outputs)
 
@@ -92,12 +84,12 @@ class InContextTransformer(Learner):
         keys, values = [], []
         real = mask if before is None else torch.cat([before["real"], mask], 1)
         for layer, block in enumerate(self.blocks):
-            assert isinstance(block, _Block)
+            assert isinstance(block, AttentionBlock)
             key, value = block.keys_and_values(tokens)
             if before is not None:
                 key = torch.cat([before["keys"][:, layer], key], 2)
                 value = torch.cat([before["values"][:, layer], value], 2)
-            tokens = block(tokens, key, value, real)
+            tokens = block(tokens, key, value, real[:, None])
             keys.append(key)
             values.append(value)
         return torch.stack(keys, 1), torch.stack(values, 1), real
@@ -119,43 +111,5 @@ class InContextTransformer(Learner):
         features, _ = self.network(x, mask, phi["statistics"])
         tokens = self.input(features) + self.asked
         for layer, block in enumerate(self.blocks):
-            tokens = block(tokens, phi["keys"][:, layer], phi["values"][:, layer], phi["real"])
+            tokens = block(tokens, phi["keys"][:, layer], phi["values"][:, layer], phi["real"][:, None])
         return self.output(self.norm(tokens))
-
-
-class _Block(nn.Module):
-    """A pre-norm transformer block whose keys and values are made apart from its queries."""
-
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm = nn.LayerNorm(width)
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
-        with torch.no_grad():
-            # Queries and keys begin alike and sharp, so that attention begins as similarity. From independent ones,
-            # episodes of five letters stay at chance for hundreds of steps; from these they are learned at once
-            # (600 steps of 8 tasks on glyphs: 21% against 86%).
-            self.query.weight *= 2
-            self.key_value.weight[:width] = self.query.weight
-        self.merge = nn.Linear(width, width)
-        self.feed_forward = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
-        )
-        self.dropout = nn.Dropout(dropout)
-
-    def _split(self, x: Float[Tensor, "task n width"]) -> Float[Tensor, "task head n part"]:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-
-    def keys_and_values(self, tokens: Float[Tensor, "task n width"]) -> tuple[Tensor, Tensor]:
-        """What others attend to of these tokens, `[task, head, n, width / heads]` each."""
-        key, value = self.key_value(self.norm(tokens)).chunk(2, -1)
-        return self._split(key), self._split(value)
-
-    def forward(
-        self, tokens: Float[Tensor, "task n width"], key: Tensor, value: Tensor, real: Bool[Tensor, "task m"]
-    ) -> Float[Tensor, "task n width"]:
-        query = self._split(self.query(self.norm(tokens)))
-        read = F.scaled_dot_product_attention(query, key, value, attn_mask=real[:, None, None])
-        tokens = tokens + self.dropout(self.merge(read.transpose(1, 2).flatten(2)))
-        return tokens + self.dropout(self.feed_forward(tokens))

@@ -13,12 +13,16 @@ from quickstudy.tasks.datasets.mini_imagenet import mini_imagenet
 from quickstudy.tasks.datasets.mnist import mnist
 from quickstudy.tasks.datasets.omniglot import omniglot
 from quickstudy.tasks.datasets.tiered_imagenet import tiered_imagenet
+from quickstudy.tasks.decision_trees import DecisionTreeSplit, decision_trees
 from quickstudy.tasks.episodes import Episodes, EpisodeShape, Plan
 from quickstudy.tasks.folders import from_folder
+from quickstudy.tasks.functions import FunctionSplit
 from quickstudy.tasks.gaussian_processes import GaussianProcessSplit, gaussian_processes
 from quickstudy.tasks.kernels import RBF, AnyOf, Kernel, Matern52, Periodic
 from quickstudy.tasks.likelihood import Bernoulli, Categorical, Gaussian, GaussianMixture, Likelihood, likelihood_for
+from quickstudy.tasks.linear_functions import LinearFunctionSplit, linear_functions
 from quickstudy.tasks.pool import ClassPool, part_classes
+from quickstudy.tasks.relu_networks import ReLUNetworkSplit, relu_networks
 from quickstudy.tasks.sinusoids import SinusoidSplit, sinusoids
 from quickstudy.tasks.source import Kind, Sampler, Split, TaskSource
 from quickstudy.tasks.tables import from_table
@@ -34,9 +38,11 @@ __all__ = [
     "ClassPool",
     "Collection",
     "ColourJitter",
+    "DecisionTreeSplit",
     "EpisodeShape",
     "Episodes",
     "Examples",
+    "FunctionSplit",
     "Gaussian",
     "GaussianMixture",
     "GaussianProcessSplit",
@@ -44,10 +50,12 @@ __all__ = [
     "Kernel",
     "Kind",
     "Likelihood",
+    "LinearFunctionSplit",
     "Matern52",
     "Periodic",
     "Plan",
     "QuarterTurns",
+    "ReLUNetworkSplit",
     "Rotation",
     "Sampler",
     "Shift",
@@ -60,6 +68,7 @@ __all__ = [
     "augmented",
     "cifar_fs",
     "cub",
+    "decision_trees",
     "digits",
     "fc100",
     "from_arrays",
@@ -68,11 +77,13 @@ __all__ = [
     "gaussian_processes",
     "glyphs",
     "likelihood_for",
+    "linear_functions",
     "mini_imagenet",
     "mnist",
     "omniglot",
     "pad",
     "part_classes",
+    "relu_networks",
     "sinusoids",
     "tiered_imagenet",
 ]
