@@ -26,6 +26,7 @@ from quickstudy.learners import (
     InContextTransformer,
     MAMLPlusPlus,
     MatchingNetwork,
+    MemoryAugmentedNetwork,
     MetaOptNet,
     MetaSGD,
     NearestNeighbour,
@@ -95,6 +96,10 @@ BUILDERS = {
         "reduction": "mean",
     },
     RecurrentLearner: {"network": NETWORK, "likelihood": Gaussian(), "width": 4, "layers": 1, "reduction": "mean"},
+    MemoryAugmentedNetwork: {
+        "network": NETWORK, "likelihood": Gaussian(), "width": 4, "slots": 4, "slot_width": 2, "heads": 2,
+        "decay": 0.9, "scale": 2.0, "reduction": "mean",
+    },
     NearestNeighbour: {"network": None, "likelihood": None, "neighbours": 1, "smoothing": 1.0},
     CompletePooling: {"network": NETWORK, "likelihood": Gaussian(), "reduction": "mean"},
     FromScratch: {

@@ -1,6 +1,11 @@
 """How a learner adapts: one file per method, families as folders."""
 
-from quickstudy.learners.black_box import AttentiveNeuralProcess, ConditionalNeuralProcess, RecurrentLearner
+from quickstudy.learners.black_box import (
+    AttentiveNeuralProcess,
+    ConditionalNeuralProcess,
+    MemoryAugmentedNetwork,
+    RecurrentLearner,
+)
 from quickstudy.learners.complete_pooling import CompletePooling
 from quickstudy.learners.from_scratch import FromScratch
 from quickstudy.learners.in_context import InContextTransformer
@@ -75,6 +80,7 @@ __all__ = [
     "LogisticRegression",
     "MAMLPlusPlus",
     "MatchingNetwork",
+    "MemoryAugmentedNetwork",
     "MetaGradient",
     "MetaOptNet",
     "MetaSGD",
