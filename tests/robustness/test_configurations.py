@@ -95,10 +95,12 @@ BUILDERS = {
         "network": NETWORK, "likelihood": Gaussian(), "width": 4, "layers": 1, "heads": 2, "condition": "film",
         "reduction": "mean",
     },
-    RecurrentLearner: {"network": NETWORK, "likelihood": Gaussian(), "width": 4, "layers": 1, "reduction": "mean"},
+    RecurrentLearner: {
+        "network": NETWORK, "likelihood": Gaussian(), "width": 4, "layers": 1, "labels": "shifted", "reduction": "mean",
+    },
     MemoryAugmentedNetwork: {
         "network": NETWORK, "likelihood": Gaussian(), "width": 4, "slots": 4, "slot_width": 2, "heads": 2,
-        "decay": 0.9, "scale": 2.0, "reduction": "mean",
+        "decay": 0.9, "scale": 2.0, "labels": "beside", "reduction": "mean",
     },
     NearestNeighbour: {"network": None, "likelihood": None, "neighbours": 1, "smoothing": 1.0},
     CompletePooling: {"network": NETWORK, "likelihood": Gaussian(), "reduction": "mean"},

@@ -9,10 +9,9 @@ from quickstudy.networks import MLP
 from quickstudy.tasks import Examples, Gaussian
 
 
-def learner(heads: int = 1, scale: float = 1.0) -> MemoryAugmentedNetwork:
-    model = MemoryAugmentedNetwork(
-        MLP(3, (8,)), Gaussian(), width=6, slots=5, slot_width=4, heads=heads, decay=0.8, scale=scale
-    )
+def learner(heads: int = 1, scale: float = 1.0, labels: str = "beside") -> MemoryAugmentedNetwork:
+    sizes = {"width": 6, "slots": 5, "slot_width": 4, "heads": heads}
+    model = MemoryAugmentedNetwork(MLP(3, (8,)), Gaussian(), **sizes, decay=0.8, scale=scale, labels=labels)
     with torch.no_grad():  # what begins at zero would hide mistakes
         for weight in (model.first_hidden, model.first_cell, model.gate, model.asked):
             weight.normal_()
@@ -73,10 +72,12 @@ class Plain:
         return weights["output.weight"] @ np.concatenate([self.hidden, *self.read]) + weights["output.bias"]
 
 
-@pytest.mark.parametrize(("heads", "scale"), [(1, 1.0), (1, 3.0), (3, 1.0)])
-def test_it_is_the_equations_of_the_paper(heads: int, scale: float) -> None:
+@pytest.mark.parametrize(
+    ("heads", "scale", "labels"), [(1, 1.0, "shifted"), (1, 1.0, "beside"), (1, 3.0, "beside"), (3, 1.0, "shifted")]
+)
+def test_it_is_the_equations_of_the_paper(heads: int, scale: float, labels: str) -> None:
     """More examples than slots, so that slots are taken anew; uneven tasks, with a gap."""
-    model, examples, asked = learner(heads, scale), support(), torch.randn(3, 4, 3).double()
+    model, examples, asked = learner(heads, scale, labels), support(), torch.randn(3, 4, 3).double()
     examples.mask[1, 3:] = False
     examples.mask[2, 2] = False
     phi = model.adapt(examples)
@@ -84,9 +85,11 @@ def test_it_is_the_equations_of_the_paper(heads: int, scale: float) -> None:
     near = {"rtol": 1e-5, "atol": 1e-6}  # where a slot holds next to nothing, its cosine is cut
     for task in range(3):
         for query in range(4):
-            plain = Plain(model)
+            plain, late = Plain(model), None
             for place in examples.mask[task].nonzero().flatten().tolist():
-                plain.step(plain.token(examples.x[task, place].numpy(), float(examples.y[task, place])))
+                label = float(examples.y[task, place])
+                plain.step(plain.token(examples.x[task, place].numpy(), label if labels == "beside" else late))
+                late = label if labels == "shifted" else None
             for name, value in {
                 "memory": plain.memory,
                 "usage": plain.w_u,
@@ -94,7 +97,7 @@ def test_it_is_the_equations_of_the_paper(heads: int, scale: float) -> None:
                 "reading": plain.w_r,
             }.items():
                 assert_close(phi[name][task], torch.as_tensor(np.array(value)), **near)
-            answer = plain.step(plain.token(asked[task, query].numpy(), None))
+            answer = plain.step(plain.token(asked[task, query].numpy(), late))
             assert_close(raw[task, query], torch.as_tensor(answer), **near)
 
 

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from quickstudy.arguments import check_real, check_whole
-from quickstudy.learners.black_box.one_by_one import OneByOne, State
+from quickstudy.learners.black_box.one_by_one import Labels, OneByOne, State
 from quickstudy.networks import MLP, Policy
 from quickstudy.rebuild import register
 from quickstudy.tasks.likelihood import Likelihood, Reduction, likelihood_for
@@ -36,7 +36,8 @@ class MemoryAugmentedNetwork(OneByOne):
 
     φ holds the controller's `hidden` and `cell` state `[task, width]`, the `memory` `[task, slots, slot_width]`, what
     the heads last read, `read` `[task, head, slot_width]`, where, `reading` `[task, head, slots]`, and the `usage`
-    `[task, slots]`. Memory, reads and usage begin as zeros. `update` reads on.
+    `[task, slots]`; with shifted labels (the paper's) also the `label` `[task, width]` that is to come with the query,
+    embedded. Memory, reads and usage begin as zeros. `update` reads on.
 
     Which slots are used least is no differentiable question: no gradient flows through the usage, as in the paper.
     With several heads, each has a key and a gate α of its own, and writes to one of the n least used slots: the first
@@ -53,10 +54,13 @@ class MemoryAugmentedNetwork(OneByOne):
         decay: γ, of the usage.
         scale: multiplies the cosines before the softmax. The paper has none (1): with many slots, reading is then
             blurred, as a cosine can do no more than outweigh another e² times.
+        labels: `beside` their inputs, or `shifted` to the input that follows: an input is then seen before its label,
+            and a query comes with the last label of the support.
         reduction: mean or sum over query examples.
 
     Raises:
-        ValueError: a size below one, more heads than slots, a decay outside [0, 1], or a scale that is not positive.
+        ValueError: a size below one, more heads than slots, a decay outside [0, 1], a scale that is not positive,
+            or an unknown place of labels.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class MemoryAugmentedNetwork(OneByOne):
         heads: int = 1,
         decay: float = 0.99,
         scale: float = 1.0,
+        labels: Labels = "beside",
         reduction: Reduction = "mean",
     ) -> None:
         check_whole(width=width, slots=slots, slot_width=slot_width, heads=heads)
@@ -80,7 +85,7 @@ class MemoryAugmentedNetwork(OneByOne):
             )
         if not 0 <= decay <= 1 or not scale > 0:
             raise ValueError(f"decay must lie in [0, 1] and scale be positive, got {decay} and {scale}")
-        super().__init__(network, likelihood, width, reduction)
+        super().__init__(network, likelihood, width, labels, reduction)
         self.slots, self.slot_width, self.heads, self.decay, self.scale = slots, slot_width, heads, decay, scale
         self.controller = nn.LSTMCell(width + heads * slot_width, width)
         self.first_hidden = nn.Parameter(torch.zeros(width))
