@@ -16,6 +16,7 @@ from quickstudy.learners import (
     CAVIA,
     MAML,
     R2D2,
+    SNAIL,
     AttentiveNeuralProcess,
     CompletePooling,
     ConditionalNeuralProcess,
@@ -101,6 +102,10 @@ BUILDERS = {
     MemoryAugmentedNetwork: {
         "network": NETWORK, "likelihood": Gaussian(), "width": 4, "slots": 4, "slot_width": 2, "heads": 2,
         "decay": 0.9, "scale": 2.0, "labels": "beside", "reduction": "mean",
+    },
+    SNAIL: {
+        "network": NETWORK, "likelihood": Gaussian(), "width": 4, "filters": 2, "attention": 2, "blocks": 1,
+        "reach": 4, "reduction": "mean",
     },
     NearestNeighbour: {"network": None, "likelihood": None, "neighbours": 1, "smoothing": 1.0},
     CompletePooling: {"network": NETWORK, "likelihood": Gaussian(), "reduction": "mean"},

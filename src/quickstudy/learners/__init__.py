@@ -1,6 +1,7 @@
 """How a learner adapts: one file per method, families as folders."""
 
 from quickstudy.learners.black_box import (
+    SNAIL,
     AttentiveNeuralProcess,
     ConditionalNeuralProcess,
     MemoryAugmentedNetwork,
@@ -57,6 +58,7 @@ __all__ = [
     "CAVIA",
     "MAML",
     "R2D2",
+    "SNAIL",
     "Adapted",
     "AttentiveNeuralProcess",
     "Baseline",

@@ -4,5 +4,6 @@ from quickstudy.learners.black_box.attentive_neural_process import AttentiveNeur
 from quickstudy.learners.black_box.memory_augmented import MemoryAugmentedNetwork
 from quickstudy.learners.black_box.neural_process import ConditionalNeuralProcess
 from quickstudy.learners.black_box.recurrent import RecurrentLearner
+from quickstudy.learners.black_box.snail import SNAIL
 
-__all__ = ["AttentiveNeuralProcess", "ConditionalNeuralProcess", "MemoryAugmentedNetwork", "RecurrentLearner"]
+__all__ = ["SNAIL", "AttentiveNeuralProcess", "ConditionalNeuralProcess", "MemoryAugmentedNetwork", "RecurrentLearner"]
