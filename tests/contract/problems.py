@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from quickstudy.learners import MAML, GradientLearner, Learner, RecurrentLearner
+from quickstudy.learners import MAML, GradientLearner, Learner, MemoryAugmentedNetwork, RecurrentLearner
 from quickstudy.tasks import Examples, Kind, Sampler, TaskBatch
 
 WAYS = 4
@@ -13,7 +13,8 @@ WAYS = 4
 
 def kinds_to_train(cls: type[Learner]) -> list[Kind]:
     """Every kind of task that a learner learns; one, where adapting is a loop: it takes long, and is alike for all."""
-    if issubclass(cls, GradientLearner | RecurrentLearner) and cls is not MAML:
+    loops = GradientLearner | RecurrentLearner | MemoryAugmentedNetwork
+    if issubclass(cls, loops) and cls is not MAML:
         return ["classification"]
     return sorted(cls.kinds)
 

@@ -1,6 +1,12 @@
 """How a learner adapts: one file per method, families as folders."""
 
-from quickstudy.learners.black_box import AttentiveNeuralProcess, ConditionalNeuralProcess, RecurrentLearner
+from quickstudy.learners.black_box import (
+    SNAIL,
+    AttentiveNeuralProcess,
+    ConditionalNeuralProcess,
+    MemoryAugmentedNetwork,
+    RecurrentLearner,
+)
 from quickstudy.learners.complete_pooling import CompletePooling
 from quickstudy.learners.decoder import DecoderTransformer
 from quickstudy.learners.from_scratch import FromScratch
@@ -55,6 +61,7 @@ __all__ = [
     "CAVIA",
     "MAML",
     "R2D2",
+    "SNAIL",
     "Adapted",
     "AttentiveNeuralProcess",
     "Baseline",
@@ -82,6 +89,7 @@ __all__ = [
     "LogisticRegression",
     "MAMLPlusPlus",
     "MatchingNetwork",
+    "MemoryAugmentedNetwork",
     "MetaGradient",
     "MetaOptNet",
     "MetaSGD",
