@@ -1,6 +1,11 @@
 """How a learner adapts: one file per method, families as folders."""
 
-from quickstudy.learners.black_box import AttentiveNeuralProcess, ConditionalNeuralProcess, RecurrentLearner
+from quickstudy.learners.black_box import (
+    AttentiveNeuralProcess,
+    ConditionalNeuralProcess,
+    LatentNeuralProcess,
+    RecurrentLearner,
+)
 from quickstudy.learners.complete_pooling import CompletePooling
 from quickstudy.learners.from_scratch import FromScratch
 from quickstudy.learners.in_context import InContextTransformer
@@ -70,6 +75,7 @@ __all__ = [
     "ImplicitMAML",
     "InContextTransformer",
     "InnerState",
+    "LatentNeuralProcess",
     "Learner",
     "LinearSVM",
     "LogisticRegression",

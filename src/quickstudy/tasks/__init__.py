@@ -18,6 +18,7 @@ from quickstudy.tasks.folders import from_folder
 from quickstudy.tasks.gaussian_processes import GaussianProcessSplit, gaussian_processes
 from quickstudy.tasks.kernels import RBF, AnyOf, Kernel, Matern52, Periodic
 from quickstudy.tasks.likelihood import Bernoulli, Categorical, Gaussian, GaussianMixture, Likelihood, likelihood_for
+from quickstudy.tasks.mixture import Mixture
 from quickstudy.tasks.pool import ClassPool, part_classes
 from quickstudy.tasks.sinusoids import SinusoidSplit, sinusoids
 from quickstudy.tasks.source import Kind, Sampler, Split, TaskSource
@@ -45,6 +46,7 @@ __all__ = [
     "Kind",
     "Likelihood",
     "Matern52",
+    "Mixture",
     "Periodic",
     "Plan",
     "QuarterTurns",
