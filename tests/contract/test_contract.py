@@ -18,6 +18,7 @@ from quickstudy.evaluation import interval
 from quickstudy.learners import (
     AttentiveNeuralProcess,
     ConditionalNeuralProcess,
+    ConvolutionalNeuralProcess,
     LatentNeuralProcess,
     Learner,
     concatenate,
@@ -242,7 +243,7 @@ def test_adaptation_helps(cls: type[Learner], kind: str) -> None:
     if learner.trainable:
         faster = partial(torch.optim.Adam, lr=4e-3)
         options = {"device": "cpu", "precision": "64-true", "optimizer": faster}
-        # A network that must find out for itself how to divide by a direction takes a while.
+        # A network that must find out for itself how to divide by a direction, or which one, takes a while.
         slow = kind == "binary" and issubclass(cls, _SETS)
         qs.fit(learner, Problems(kind, 24), steps=800 if slow else 120, batch_size=16, **options)
     batch = Problems(kind, 24, name="test").draw(0, 200, 0)
@@ -258,7 +259,7 @@ def test_adaptation_helps(cls: type[Learner], kind: str) -> None:
         assert (gain.low > 0) if learner.adapts else abs(gain.mean) < 1e-9
 
 
-_SETS = (AttentiveNeuralProcess, ConditionalNeuralProcess, LatentNeuralProcess)
+_SETS = (AttentiveNeuralProcess, ConditionalNeuralProcess, ConvolutionalNeuralProcess, LatentNeuralProcess)
 
 
 @torch.no_grad()

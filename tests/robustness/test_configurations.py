@@ -19,6 +19,7 @@ from quickstudy.learners import (
     AttentiveNeuralProcess,
     CompletePooling,
     ConditionalNeuralProcess,
+    ConvolutionalNeuralProcess,
     FirstOrder,
     FromScratch,
     FullContextMatchingNetwork,
@@ -96,6 +97,10 @@ BUILDERS = {
     AttentiveNeuralProcess: {
         "network": NETWORK, "likelihood": Gaussian(), "width": 4, "layers": 1, "heads": 2, "condition": "film",
         "reduction": "mean",
+    },
+    ConvolutionalNeuralProcess: {
+        "likelihood": Gaussian(), "interval": (-1.0, 1.0), "resolution": 2, "channels": 2, "layers": 1, "kernel": 3,
+        "network": None, "reduction": "mean",
     },
     LatentNeuralProcess: {
         "network": NETWORK, "likelihood": Gaussian(), "latent": 2, "width": 4, "layers": 1, "samples": 2,

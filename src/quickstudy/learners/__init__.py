@@ -3,6 +3,7 @@
 from quickstudy.learners.black_box import (
     AttentiveNeuralProcess,
     ConditionalNeuralProcess,
+    ConvolutionalNeuralProcess,
     LatentNeuralProcess,
     RecurrentLearner,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "BaselinePlusPlus",
     "CompletePooling",
     "ConditionalNeuralProcess",
+    "ConvolutionalNeuralProcess",
     "EvolutionStrategies",
     "Exact",
     "FineTuning",

@@ -1,8 +1,15 @@
 """Networks that read the support set: adapting is a forward pass."""
 
 from quickstudy.learners.black_box.attentive_neural_process import AttentiveNeuralProcess
+from quickstudy.learners.black_box.convolutional_neural_process import ConvolutionalNeuralProcess
 from quickstudy.learners.black_box.latent_neural_process import LatentNeuralProcess
 from quickstudy.learners.black_box.neural_process import ConditionalNeuralProcess
 from quickstudy.learners.black_box.recurrent import RecurrentLearner
 
-__all__ = ["AttentiveNeuralProcess", "ConditionalNeuralProcess", "LatentNeuralProcess", "RecurrentLearner"]
+__all__ = [
+    "AttentiveNeuralProcess",
+    "ConditionalNeuralProcess",
+    "ConvolutionalNeuralProcess",
+    "LatentNeuralProcess",
+    "RecurrentLearner",
+]
