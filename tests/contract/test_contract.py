@@ -18,7 +18,9 @@ from quickstudy.evaluation import interval
 from quickstudy.learners import (
     AttentiveNeuralProcess,
     ConditionalNeuralProcess,
+    ConvolutionalNeuralProcess,
     DecoderTransformer,
+    LatentNeuralProcess,
     Learner,
     concatenate,
     load_phi,
@@ -242,8 +244,8 @@ def test_adaptation_helps(cls: type[Learner], kind: str) -> None:
     if learner.trainable:
         faster = partial(torch.optim.Adam, lr=4e-3)
         options = {"device": "cpu", "precision": "64-true", "optimizer": faster}
-        # A network that must find out for itself how to divide by a direction takes a while.
-        slow = kind == "binary" and cls in (AttentiveNeuralProcess, ConditionalNeuralProcess, DecoderTransformer)
+        # A network that must find out for itself how to divide by a direction, or which one, takes a while.
+        slow = kind == "binary" and issubclass(cls, _SLOW)
         qs.fit(learner, Problems(kind, 24), steps=800 if slow else 120, batch_size=16, **options)
     batch = Problems(kind, 24, name="test").draw(0, 200, 0)
     nothing = batch.map(lambda leaf: leaf)
@@ -256,6 +258,15 @@ def test_adaptation_helps(cls: type[Learner], kind: str) -> None:
     for other in others:
         gain = interval((other - own).numpy())
         assert (gain.low > 0) if learner.adapts else abs(gain.mean) < 1e-9
+
+
+_SLOW = (
+    AttentiveNeuralProcess,
+    ConditionalNeuralProcess,
+    ConvolutionalNeuralProcess,
+    DecoderTransformer,
+    LatentNeuralProcess,
+)
 
 
 @torch.no_grad()

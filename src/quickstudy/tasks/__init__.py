@@ -21,6 +21,7 @@ from quickstudy.tasks.gaussian_processes import GaussianProcessSplit, gaussian_p
 from quickstudy.tasks.kernels import RBF, AnyOf, Kernel, Matern52, Periodic
 from quickstudy.tasks.likelihood import Bernoulli, Categorical, Gaussian, GaussianMixture, Likelihood, likelihood_for
 from quickstudy.tasks.linear_functions import LinearFunctionSplit, linear_functions
+from quickstudy.tasks.mixture import Mixture
 from quickstudy.tasks.pool import ClassPool, part_classes
 from quickstudy.tasks.relu_networks import ReLUNetworkSplit, relu_networks
 from quickstudy.tasks.sinusoids import SinusoidSplit, sinusoids
@@ -52,6 +53,7 @@ __all__ = [
     "Likelihood",
     "LinearFunctionSplit",
     "Matern52",
+    "Mixture",
     "Periodic",
     "Plan",
     "QuarterTurns",

@@ -1,9 +1,19 @@
 """Networks that read the support set: adapting is a forward pass."""
 
 from quickstudy.learners.black_box.attentive_neural_process import AttentiveNeuralProcess
+from quickstudy.learners.black_box.convolutional_neural_process import ConvolutionalNeuralProcess
+from quickstudy.learners.black_box.latent_neural_process import LatentNeuralProcess
 from quickstudy.learners.black_box.memory_augmented import MemoryAugmentedNetwork
 from quickstudy.learners.black_box.neural_process import ConditionalNeuralProcess
 from quickstudy.learners.black_box.recurrent import RecurrentLearner
 from quickstudy.learners.black_box.snail import SNAIL
 
-__all__ = ["SNAIL", "AttentiveNeuralProcess", "ConditionalNeuralProcess", "MemoryAugmentedNetwork", "RecurrentLearner"]
+__all__ = [
+    "SNAIL",
+    "AttentiveNeuralProcess",
+    "ConditionalNeuralProcess",
+    "ConvolutionalNeuralProcess",
+    "LatentNeuralProcess",
+    "MemoryAugmentedNetwork",
+    "RecurrentLearner",
+]
