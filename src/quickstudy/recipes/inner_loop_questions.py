@@ -39,7 +39,7 @@ class InnerLoopQuestions(Recipe):
     class Settings:
         """A budget that two cores can train."""
 
-        steps: int = option(600, "training steps")
+        steps: int = option(300, "training steps")
         tasks: int = option(8, "tasks per step")
         inner_rate: float = option(0.2, "step size, or where the learned ones begin")
         filters: int = option(16, "channels of the convolutions")
