@@ -34,6 +34,7 @@ class InnerLoopQuestions(Recipe):
     name = "inner-loop-questions"
     claim = "Second derivatives, more inner steps and learned inner rates each make MAML better, normalization most."
     axis = "inner steps"
+    test_tasks = 300  # each with an inner loop, for fourteen learners of three seeds
 
     @dataclass(frozen=True)
     class Settings:
