@@ -3,7 +3,9 @@
 from quickstudy.recipes.glyphs_compare import GlyphsCompare
 from quickstudy.recipes.inner_loop_questions import InnerLoopQuestions
 from quickstudy.recipes.meta_gradient_memory import MetaGradientMemory
+from quickstudy.recipes.omniglot_blackbox_compare import OmniglotBlackboxCompare
 from quickstudy.recipes.omniglot_gradient_compare import OmniglotGradientCompare
+from quickstudy.recipes.omniglot_lstm import OmniglotLSTM
 from quickstudy.recipes.omniglot_maml import OmniglotMAML
 from quickstudy.recipes.omniglot_metric import OmniglotMetric
 from quickstudy.recipes.omniglot_prototypical import OmniglotPrototypical
@@ -28,7 +30,9 @@ __all__ = [
     "GlyphsCompare",
     "InnerLoopQuestions",
     "MetaGradientMemory",
+    "OmniglotBlackboxCompare",
     "OmniglotGradientCompare",
+    "OmniglotLSTM",
     "OmniglotMAML",
     "OmniglotMetric",
     "OmniglotPrototypical",
