@@ -1,6 +1,8 @@
 """Experiments, one file each; importing this package makes them known."""
 
 from quickstudy.recipes.glyphs_compare import GlyphsCompare
+from quickstudy.recipes.incontext_functions import InContextFunctions
+from quickstudy.recipes.incontext_linear import InContextLinear
 from quickstudy.recipes.inner_loop_questions import InnerLoopQuestions
 from quickstudy.recipes.meta_gradient_memory import MetaGradientMemory
 from quickstudy.recipes.omniglot_blackbox_compare import OmniglotBlackboxCompare
@@ -28,6 +30,8 @@ from quickstudy.recipes.sinusoid_maml import SinusoidMAML
 __all__ = [
     "Contestant",
     "GlyphsCompare",
+    "InContextFunctions",
+    "InContextLinear",
     "InnerLoopQuestions",
     "MetaGradientMemory",
     "OmniglotBlackboxCompare",
