@@ -46,6 +46,7 @@ from quickstudy.networks import MLP, Conv4, Headed, Normalization, PerExample, R
 from quickstudy.tasks import (
     RBF,
     AnyOf,
+    Binned,
     Categorical,
     EpisodeShape,
     Gaussian,
@@ -81,6 +82,7 @@ BUILDERS = {
     likelihood_for: {"kind": "classification", "ways": 2},
     SinusoidOracle: {"noise": 0.1, "grid": 16},
     GaussianMixture: {"components": 2},
+    Binned: {"borders": [-1.0, 0.0, 1.0]},
     Mixture: {"component": Gaussian(), "components": 2},
     RBF: {"lengthscale": 0.5, "scale": (0.5, 1.0)},
     Periodic: {"lengthscale": 0.5, "period": (0.5, 1.0), "scale": 1.0},

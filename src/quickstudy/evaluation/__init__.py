@@ -2,6 +2,7 @@
 and what steps cost."""
 
 from quickstudy.evaluation.adaptation import Adaptation, Course, inspect_adaptation
+from quickstudy.evaluation.autoregressive import Feeding, evaluate_jointly, joint_log_prob, sample_jointly
 from quickstudy.evaluation.embedded import Kept
 from quickstudy.evaluation.evaluate import Scores, evaluate, same_tasks, summarize
 from quickstudy.evaluation.gaussian_process_oracle import GaussianProcessOracle
@@ -21,6 +22,7 @@ __all__ = [
     "Adaptation",
     "Course",
     "Difference",
+    "Feeding",
     "GaussianProcessOracle",
     "Interval",
     "Kept",
@@ -32,8 +34,10 @@ __all__ = [
     "calibration_error",
     "compare",
     "evaluate",
+    "evaluate_jointly",
     "inspect_adaptation",
     "interval",
+    "joint_log_prob",
     "load_scores",
     "meta_gradient",
     "meta_gradient_error",
@@ -41,6 +45,7 @@ __all__ = [
     "probe",
     "reliability",
     "same_tasks",
+    "sample_jointly",
     "save_scores",
     "summarize",
     "task_metrics",

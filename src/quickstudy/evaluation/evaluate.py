@@ -135,7 +135,7 @@ def evaluate(
             asked = zlib.crc32(query.y[query.mask].double().cpu().numpy().tobytes(), asked)
             bar.advance(batch.tasks)
     # Data sets of one form give episodes whose labels are the same; their inputs are not.
-    asked = _checksum([*tree_leaves(first_task.support.x), *tree_leaves(first_task.query.x)], asked)
+    asked = checksum([*tree_leaves(first_task.support.x), *tree_leaves(first_task.query.x)], asked)
     return Scores(
         {name: torch.cat(value).numpy() for name, value in sorted(values.items())},
         torch.cat(bins) if bins else None,
@@ -145,7 +145,7 @@ def evaluate(
     )
 
 
-def _checksum(tensors: Sequence[Tensor], start: int) -> int:
+def checksum(tensors: Sequence[Tensor], start: int) -> int:
     for tensor in tensors:
         start = zlib.crc32(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes(), start)
     return start

@@ -3,6 +3,7 @@
 from quickstudy.tasks.all_classes import AllClasses
 from quickstudy.tasks.augmentation import Augmented, augmented
 from quickstudy.tasks.batch import Examples, TaskBatch, Tree, pad
+from quickstudy.tasks.binned import Binned, Histogram
 from quickstudy.tasks.collection import Collection, from_arrays
 from quickstudy.tasks.datasets.cifar_fs import cifar_fs
 from quickstudy.tasks.datasets.cub import cub
@@ -35,6 +36,7 @@ __all__ = [
     "AnyOf",
     "Augmented",
     "Bernoulli",
+    "Binned",
     "Categorical",
     "ClassPool",
     "Collection",
@@ -47,6 +49,7 @@ __all__ = [
     "Gaussian",
     "GaussianMixture",
     "GaussianProcessSplit",
+    "Histogram",
     "HorizontalFlip",
     "Kernel",
     "Kind",

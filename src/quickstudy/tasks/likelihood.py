@@ -276,11 +276,7 @@ class GaussianMixture(Likelihood):
         return D.MixtureSameFamily(which, components, validate_args=False)
 
     def check(self, y: Tree) -> None:
-        _check_real(y, "GaussianMixture")
-        if y.ndim != 2:
-            raise ValueError(
-                f"GaussianMixture takes one number per example, y [task, n], got the shape {tuple(y.shape)}"
-            )
+        check_one_target(y, "GaussianMixture")
 
 
 @register
@@ -296,9 +292,7 @@ class Bernoulli(Likelihood):
         return D.Bernoulli(logits=precise(raw)[..., 0], validate_args=False)
 
     def check(self, y: Tree) -> None:
-        _check_real(y, "Bernoulli")
-        if y.ndim != 2:
-            raise ValueError(f"Bernoulli takes one number per example, y [task, n], got the shape {tuple(y.shape)}")
+        check_one_target(y, "Bernoulli")
 
     def check_values(self, name: str, examples: Examples) -> None:
         wrong = examples.mask & (examples.y != 0) & (examples.y != 1)
@@ -322,6 +316,17 @@ def seen_classes(examples: Examples, ways: int) -> Bool[Tensor, "task way"]:
 def _check_real(y: Tree, name: str) -> None:
     if not isinstance(y, Tensor) or not y.is_floating_point():
         raise TypeError(f"{name} takes floating-point targets, got {_form(y)}; for class numbers use Categorical")
+
+
+def check_one_target(y: Tree, name: str) -> None:
+    """Refuse what is not one real number per example.
+
+    Raises:
+        TypeError, ValueError: it is something else.
+    """
+    _check_real(y, name)
+    if y.ndim != 2:
+        raise ValueError(f"{name} takes one number per example, y [task, n], got the shape {tuple(y.shape)}")
 
 
 def _form(tree: Tree) -> str:
