@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
 from quickstudy.tasks.batch import Examples, Tree, masked_to_zero
 
@@ -106,5 +106,4 @@ def rows(batch: Any) -> Rows:
         # One pass for all: the tasks become the task axis, so that normalization keeps them apart.
         mask, of = masks, list(range(len(examples)))
         x = tree_map(lambda *leaves: torch.cat(leaves), *(those.x for those in examples.values()))
-    assert tree_leaves(x)
     return Rows(masked_to_zero(x, mask), mask, of, labels)

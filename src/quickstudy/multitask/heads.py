@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from quickstudy.arguments import check_whole
 
-__all__ = ["Heads", "Parallel", "check_widths"]
+__all__ = ["Heads", "Parallel", "check_widths", "of_rows"]
 
 
 class Parallel(nn.Module):
@@ -60,6 +60,11 @@ class Heads(nn.Module):
         for layer in list(self.layers)[:-1]:
             features = F.relu(layer(features, tasks))
         return self.layers[-1](features, tasks)
+
+
+def of_rows(rows: Float[Tensor, "row n *rest"], of: Sequence[int]) -> Float[Tensor, "task n *rest"]:
+    """The row of every task; where all have the same, without a copy."""
+    return rows.expand(len(of), *rows.shape[1:]) if len(rows) == 1 else rows[list(of)]
 
 
 def check_widths(name: str, widths: Sequence[int], least: int = 1) -> tuple[int, ...]:

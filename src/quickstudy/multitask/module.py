@@ -127,7 +127,7 @@ class NamedModule(nn.Module, ABC):
                 count = torch.cat([one.count for one in members])
                 loss = loss / torch.where(count > 0, count, torch.ones_like(count)).to(loss.dtype)
             weights = [self.objectives[names[place]].weight for place in places]
-            loss = loss * loss.new_tensor(weights)
+            loss = loss * torch.tensor(weights, dtype=loss.dtype, device=loss.device)
             losses.update({names[place]: loss[number] for number, place in enumerate(places)})
         return {task: losses[task] for task in names}
 
