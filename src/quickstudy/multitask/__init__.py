@@ -1,6 +1,36 @@
 """Named tasks, each with a data set, a head and a loss of its own."""
 
-from quickstudy.multitask.named import NamedBatch, NamedSplit, NamedTasks, named_tasks
+from quickstudy.multitask.attention import TaskAttention
+from quickstudy.multitask.batch import NamedBatch, SharedBatch
+from quickstudy.multitask.conditioned import TaskConditioned
+from quickstudy.multitask.cross_stitch import CrossStitch
+from quickstudy.multitask.from_targets import shared_tasks
+from quickstudy.multitask.mixed import MixedSplit
+from quickstudy.multitask.module import NamedModule
+from quickstudy.multitask.multi_gate import MultiGateMixture
+from quickstudy.multitask.named import NamedSplit, NamedTasks, named_tasks
+from quickstudy.multitask.objective import Objective
+from quickstudy.multitask.progressive import ProgressiveExtraction
+from quickstudy.multitask.separate import SeparateNetworks
+from quickstudy.multitask.shared import SharedSplit
 from quickstudy.multitask.shared_bottom import SharedBottom
 
-__all__ = ["NamedBatch", "NamedSplit", "NamedTasks", "SharedBottom", "named_tasks"]
+__all__ = [
+    "CrossStitch",
+    "MixedSplit",
+    "MultiGateMixture",
+    "NamedBatch",
+    "NamedModule",
+    "NamedSplit",
+    "NamedTasks",
+    "Objective",
+    "ProgressiveExtraction",
+    "SeparateNetworks",
+    "SharedBatch",
+    "SharedBottom",
+    "SharedSplit",
+    "TaskAttention",
+    "TaskConditioned",
+    "named_tasks",
+    "shared_tasks",
+]

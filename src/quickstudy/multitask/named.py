@@ -6,21 +6,20 @@ left digit and right digit. A batch has some examples of every one of them.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from quickstudy.multitask.batch import NamedBatch
+from quickstudy.multitask.checks import as_inputs, as_targets, check_sizes, parted
+from quickstudy.multitask.mixed import MixedSplit, Sampling
 from quickstudy.tasks import draws
 from quickstudy.tasks.batch import Examples
 from quickstudy.tasks.source import SPLITS, Sampler
 
-__all__ = ["NamedBatch", "NamedSplit", "NamedTasks", "named_tasks"]
-
-NamedBatch: TypeAlias = dict[str, Examples]
-"""Some examples of every named task; the task axis of each has length one."""
+__all__ = ["NamedSplit", "NamedTasks", "named_tasks"]
 
 
 class NamedSplit(Sampler[NamedBatch]):
@@ -59,9 +58,24 @@ class NamedSplit(Sampler[NamedBatch]):
 class NamedTasks:
     """The train, validation and test examples of named tasks."""
 
-    train: NamedSplit
-    validation: NamedSplit
-    test: NamedSplit
+    train: Sampler[Any]
+    validation: Sampler[Any]
+    test: Sampler[Any]
+
+    def mixed(self, sampling: Sampling = "proportional", temperature: float | None = None) -> "NamedTasks":
+        """The same data sets drawn together: D = ∪ D_i, every draw an example of one task.
+
+        Args:
+            sampling: how the task of a draw is chosen, see `MixedSplit`.
+            temperature: for `temperature` sampling.
+
+        Raises:
+            TypeError: the tasks share their inputs, so that there is nothing to draw.
+        """
+        splits = [self.train, self.validation, self.test]
+        if not all(isinstance(split, NamedSplit) for split in splits):
+            raise TypeError("mixed() draws from data sets that are separate; these tasks share their inputs")
+        return NamedTasks(*(MixedSplit(split.name, split.data, sampling, temperature) for split in splits))  # type: ignore[attr-defined]
 
 
 def named_tasks(
@@ -70,35 +84,35 @@ def named_tasks(
     """Named tasks from arrays; the examples of each are parted at random.
 
     Args:
-        data: (X `[n, ...]`, y `[n, ...]`) of every task; integer y are class numbers. The inputs of all tasks have one
-            form, their numbers may differ.
+        data: (X `[n, ...]`, y `[n, ...]`) of every task; integer y are class numbers, and what is NaN in real y is
+            missing: those examples are left out. The inputs of all tasks have one form, their numbers may differ.
         validation, test: shares of the examples that are held out.
         seed: draws which.
 
     Raises:
-        ValueError: no task, lengths or forms that differ, values that are not finite, or a split left empty; the
-            message names the task.
+        ValueError: no task, lengths or forms that differ, inputs that are not finite, no target at all, or a split left
+            empty; the message names the task.
+
+    Warns:
+        UserWarning: a task's targets are all the same, or one task has more than a hundred times as many as another.
     """
     if not data:
         raise ValueError("data is empty: there must be at least one task")
     parts: dict[str, dict[str, tuple[Tensor, Tensor]]] = {split: {} for split in SPLITS}
     form = None
-    for task, (x, y) in data.items():
-        x, y = np.asarray(x), np.asarray(y)
-        if len(x) != len(y):
-            raise ValueError(f"the task {task!r} has {len(x)} inputs and {len(y)} targets")
-        if not (np.isfinite(x).all() and np.isfinite(y).all()):
-            raise ValueError(f"the task {task!r} has a value that is not finite; remove or impute it")
+    for task, (given, targets) in data.items():
+        x = as_inputs(given, f"the task {task!r}")
+        y, there = as_targets(task, targets, None, len(x))
         form = x.shape[1:] if form is None else form
         if x.shape[1:] != form:
             raise ValueError(f"the inputs of {task!r} have the form {x.shape[1:]}, those before it {form}")
+        x, y = x[there], y[there]
         held = [round(share * len(x)) for share in (validation, test)]
         if min(*held, len(x) - sum(held)) < 1:
             raise ValueError(
                 f"the task {task!r} has {len(x)} examples; shares of {validation} and {test} leave a split empty"
             )
-        order = np.argsort(draws.uniforms(seed, f"part examples/{task}", 0, 1, len(x))[0])
-        target = np.int64 if np.issubdtype(y.dtype, np.integer) else np.float32
-        for split, rows in zip(("validation", "test", "train"), np.split(order, np.cumsum(held)), strict=True):
-            parts[split][task] = (torch.as_tensor(x[rows].astype(np.float32)), torch.as_tensor(y[rows].astype(target)))
+        for split, rows in parted(len(x), validation, test, seed, f"part examples/{task}").items():
+            parts[split][task] = (torch.as_tensor(x[rows]), torch.as_tensor(y[rows]))
+    check_sizes({task: len(y) for task, (_, y) in parts["train"].items()})
     return NamedTasks(*(NamedSplit(split, parts[split]) for split in SPLITS))

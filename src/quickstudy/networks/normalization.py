@@ -124,9 +124,9 @@ class Normalization(nn.Module):
         groups = {"layer": 1, "group": self.groups, "instance": self.channels}[self.policy]
         if self.policy == "instance" and x.ndim == 3:
             raise ValueError("instance normalization needs spatial axes; use 'layer' for vectors")
-        if not in_vmap():
+        if not (torch.compiler.is_compiling() or in_vmap()):
             return F.group_norm(x.flatten(0, 1), groups, self.scale, self.shift, self.epsilon).unflatten(0, x.shape[:2])
-        # The fused kernel asks for memory formats, which vmap does not answer.
+        # The fused kernel asks for memory formats, which vmap does not answer; the compiler fuses this as well.
         grouped = x.unflatten(2, (groups, -1))
         mean, variance = _over(grouped, tuple(range(3, grouped.ndim)))
         unit = ((grouped - mean) * torch.rsqrt(variance + self.epsilon)).flatten(2, 3)

@@ -8,6 +8,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from quickstudy.multitask import SharedBatch
 from quickstudy.tasks import Examples
 from quickstudy.tasks.source import Sampler
 from quickstudy.training.backward import Losses, flat
@@ -63,7 +64,7 @@ class Validation:
 
 def _totals(scores: Losses, batch: Any, reduction: str) -> Tensor:
     """`[row, 2]` sums and what to divide them by: one row for tasks, a row per name for named tasks."""
-    if not isinstance(scores, dict) or not isinstance(batch, dict):
+    if not isinstance(scores, dict) or not isinstance(batch, dict | SharedBatch):
         values = flat(scores).double()
         return torch.stack([values.sum(), values.new_tensor(len(values))])[None]
     return torch.stack([_named(scores[name], examples, reduction) for name, examples in batch.items()])

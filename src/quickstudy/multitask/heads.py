@@ -1,0 +1,81 @@
+"""The part of a multi-task network that belongs to single tasks: all heads as one batched product."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from quickstudy.arguments import check_whole
+
+__all__ = ["Heads", "Parallel", "check_widths", "of_rows"]
+
+
+class Parallel(nn.Module):
+    """Several linear layers of one size, each applied to an input of its own, in one batched product.
+
+    Args:
+        copies: how many.
+        inputs, outputs: of each.
+    """
+
+    def __init__(self, copies: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(inputs)  # as torch.nn.Linear draws them
+        self.weight = nn.Parameter(torch.empty(copies, inputs, outputs).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(copies, outputs).uniform_(-bound, bound))
+
+    def forward(
+        self, x: Float[Tensor, "copy *n inputs"], chosen: Sequence[int] | None = None
+    ) -> Float[Tensor, "copy *n outputs"]:
+        """The layers applied to `x`, one to each; those numbered `chosen`, or all."""
+        every = chosen is None or list(chosen) == list(range(len(self.weight)))
+        weight, bias = (leaf if every else leaf[list(chosen or ())] for leaf in (self.weight, self.bias))
+        flat = x.flatten(1, -2)
+        return torch.baddbmm(bias[:, None].to(flat.dtype), flat, weight.to(flat.dtype)).unflatten(1, x.shape[1:-1])
+
+
+class Heads(nn.Module):
+    """A head for every task: hidden layers with ReLU (a tower), then a linear layer.
+
+    The outputs are as many as the task with most of them needs; the others leave theirs unread.
+
+    Args:
+        tasks: how many.
+        width: of the features.
+        outputs: of every head.
+        tower: widths of the hidden layers; none by default.
+    """
+
+    def __init__(self, tasks: int, width: int, outputs: int, tower: Sequence[int] = ()) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Parallel(tasks, a, b) for a, b in pairwise((width, *tower, outputs)))
+
+    def forward(
+        self, features: Float[Tensor, "task n width"], tasks: Sequence[int] | None = None
+    ) -> Float[Tensor, "task n outputs"]:
+        for layer in list(self.layers)[:-1]:
+            features = F.relu(layer(features, tasks))
+        return self.layers[-1](features, tasks)
+
+
+def of_rows(rows: Float[Tensor, "row n *rest"], of: Sequence[int]) -> Float[Tensor, "task n *rest"]:
+    """The row of every task; where all have the same, without a copy."""
+    return rows.expand(len(of), *rows.shape[1:]) if len(rows) == 1 else rows[list(of)]
+
+
+def check_widths(name: str, widths: Sequence[int], least: int = 1) -> tuple[int, ...]:
+    """`widths` if they are those of at least `least` layers.
+
+    Raises:
+        TypeError, ValueError: they are not.
+    """
+    if not isinstance(widths, Sequence) or isinstance(widths, str):
+        raise TypeError(f"{name} must be a sequence of widths such as (64, 64), got {widths!r}")
+    check_whole(**{f"{name}[{place}]": width for place, width in enumerate(widths)})
+    if len(widths) < least or min(widths, default=1) < 1:
+        raise ValueError(f"{name} must be positive widths of {least} or more layers, got {widths!r}")
+    return tuple(widths)

@@ -1,0 +1,202 @@
+"""What every multi-task architecture is: inputs in, one loss for each named task out."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from torch.utils._pytree import tree_leaves
+
+from quickstudy.multitask.batch import NamedBatch, Rows, SharedBatch, rows
+from quickstudy.multitask.heads import Heads, check_widths
+from quickstudy.multitask.objective import Objective
+from quickstudy.networks import Network, as_network
+from quickstudy.rebuild import describe
+from quickstudy.tasks.batch import Examples, Tree, masked_to_zero
+from quickstudy.tasks.likelihood import Likelihood, Reduction
+
+__all__ = ["NamedModule", "Objectives"]
+
+Objectives = Mapping[str, Likelihood | Objective]
+"""The likelihood of every task by its name, or its objective where a weight or a metric is to be given too."""
+
+
+class NamedModule(nn.Module, ABC):
+    """A network for named tasks with losses of their own.
+
+    `module(batch)` is w_i L_i for every task in the batch, by its name. L_i is −log p, averaged (or summed) over the
+    examples that have a target of the task. A task without any has the loss 0 and no gradient.
+
+    Args:
+        likelihoods: what each task's outputs mean.
+        reduction: mean or sum over the examples of a task.
+
+    Attributes:
+        heads: the parameters of single tasks (towers and output layers).
+
+    Raises:
+        TypeError: what is named is neither a likelihood nor an objective.
+        ValueError: no task, or an unknown reduction.
+    """
+
+    heads: nn.Module
+
+    def __init__(self, likelihoods: Objectives, reduction: Reduction = "mean") -> None:
+        super().__init__()
+        if not isinstance(likelihoods, Mapping):
+            raise TypeError(f"likelihoods must be a dict by the tasks' names, got {type(likelihoods).__name__}")
+        if not likelihoods:
+            raise ValueError("likelihoods is empty: there must be at least one task")
+        if reduction not in ("mean", "sum"):
+            raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
+        for task in likelihoods:
+            if not isinstance(task, str) or not task:
+                raise ValueError(f"likelihoods names a task {task!r}; a name is a text that is not empty")
+        self.likelihoods, self.reduction = dict(likelihoods), reduction
+        self.objectives = {
+            task: given if isinstance(given, Objective) else Objective(given) for task, given in likelihoods.items()
+        }
+        self.tasks = tuple(self.objectives)
+        self.keeps_representation = False
+        self.representation: Tensor | None = None
+        # Tasks whose likelihoods are the same are computed as one.
+        self._forms = {task: json.dumps(describe(it.likelihood)) for task, it in self.objectives.items()}
+
+    @abstractmethod
+    def raw(
+        self, x: Tree, mask: Bool[Tensor, "row n"], tasks: Sequence[int], of: Sequence[int]
+    ) -> Float[Tensor, "task n outputs"]:
+        """The outputs of the heads.
+
+        Args:
+            x: inputs `[row, n, ...]`.
+            mask: which of them are real.
+            tasks: numbers of the tasks that are asked for.
+            of: which row of the inputs is each one's.
+        """
+
+    def represented(self, features: Float[Tensor, "task n width"]) -> Float[Tensor, "task n width"]:
+        """What all tasks share of their inputs, a copy for each: where gradients can be balanced at less cost.
+
+        It is kept for `training.Balanced` when that asks for it (`keeps_representation`).
+        """
+        if self.keeps_representation:
+            self.representation = features
+        return features
+
+    def own_parameters(self) -> list[nn.Parameter]:
+        """Parameters that belong to single tasks: the heads, and what else an architecture names."""
+        return list(self.heads.parameters())
+
+    def shared_parameters(self) -> list[nn.Parameter]:
+        """All others: where tasks meet, and where their gradients are weighed against one another."""
+        own = {id(parameter) for parameter in self.own_parameters()}
+        return [parameter for parameter in self.parameters() if id(parameter) not in own]
+
+    def forward(self, batch: NamedBatch | SharedBatch) -> dict[str, Float[Tensor, ""]]:
+        """The loss of every task in the batch.
+
+        Raises:
+            ValueError: a task that the module was not built for, or batches of unequal length.
+            TypeError: targets that do not fit a task's likelihood.
+        """
+        for task, _ in batch.items():
+            self._number(task)
+        view = rows(batch)
+        raw = self.raw(view.x, view.mask, [self._number(task) for task in view.labels], view.of)
+        return self._losses(raw, view)
+
+    def _losses(self, raw: Float[Tensor, "task n outputs"], view: Rows) -> dict[str, Float[Tensor, ""]]:
+        groups: dict[tuple[str, tuple[int, ...]], list[int]] = {}
+        names = list(view.labels)
+        for place, task in enumerate(names):
+            self._check(task, view.labels[task].y)
+            groups.setdefault((self._forms[task], tuple(view.labels[task].y.shape[1:])), []).append(place)
+        losses: dict[str, Tensor] = {}
+        for places in groups.values():
+            members = [view.labels[names[place]] for place in places]
+            likelihood = self.objectives[names[places[0]]].likelihood
+            y, mask = torch.cat([one.y for one in members]), torch.cat([one.mask for one in members])
+            outputs = raw[places][..., : likelihood.outputs]
+            loss = -likelihood.log_prob(outputs, Examples(y, y, mask), None, "sum")
+            if self.reduction == "mean":
+                count = torch.cat([one.count for one in members])
+                loss = loss / torch.where(count > 0, count, torch.ones_like(count)).to(loss.dtype)
+            weights = [self.objectives[names[place]].weight for place in places]
+            loss = loss * torch.tensor(weights, dtype=loss.dtype, device=loss.device)
+            losses.update({names[place]: loss[number] for number, place in enumerate(places)})
+        return {task: losses[task] for task in names}
+
+    def predict(self, task: str, x: Tree, mask: Bool[Tensor, "1 n"] | None = None) -> Distribution:
+        """The predictive distribution of one task for inputs `[1, n, ...]`.
+
+        Raises:
+            ValueError: a task that the module was not built for.
+        """
+        number = self._number(task)
+        first = tree_leaves(x)[0]
+        mask = torch.ones(first.shape[:2], dtype=torch.bool, device=first.device) if mask is None else mask
+        raw = self.raw(masked_to_zero(x, mask), mask, [number], [0])
+        likelihood = self.objectives[task].likelihood
+        return likelihood.distribution(raw[..., : likelihood.outputs])
+
+    @torch.no_grad()
+    def scores(self, tasks: Any, batch_size: int = 1024) -> dict[str, float]:
+        """Every task's metric over all examples of a split, such as `tasks.test`.
+
+        Args:
+            tasks: the split; its draws 0 … size − 1 are every example once.
+            batch_size: how many draws are predicted at a time.
+        """
+        kept: dict[str, list[Any]] = {}
+        training, device = self.training, next(self.parameters()).device
+        self.eval()
+        for first in range(0, tasks.size, batch_size):
+            for task, those in tasks.draw(first, min(batch_size, tasks.size - first), 0).items():
+                those = those.to(device)
+                raw = self.raw(masked_to_zero(those.x, those.mask), those.mask, [self._number(task)], [0])
+                kept.setdefault(task, []).append((raw[0], those.y[0], those.mask[0]))
+        self.train(training)
+        scored = {}
+        for task, parts in kept.items():
+            raw, y, real = (torch.cat(leaves) for leaves in zip(*parts, strict=True))
+            objective = self.objectives[task]
+            scored[task] = objective.score(
+                objective.likelihood.distribution(raw[..., : objective.likelihood.outputs]), y, real
+            )
+        return scored
+
+    def _number(self, task: str) -> int:
+        if task not in self.objectives:
+            raise ValueError(f"there is no task {task!r}; this module has {', '.join(self.tasks)}")
+        return self.tasks.index(task)
+
+    def _check(self, task: str, y: Tree) -> None:
+        try:
+            self.objectives[task].likelihood.check(y)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"the targets of the task {task!r} do not fit its likelihood: {error}") from error
+
+    def _heads(self, width: int, tower: Sequence[int] = ()) -> Heads:
+        outputs = max(it.likelihood.outputs for it in self.objectives.values())
+        return Heads(len(self.tasks), width, outputs, check_widths("tower", tower, 0))
+
+
+def trunk(network: nn.Module) -> Network:
+    """`network` if it can be the trunk of named tasks, which have no support set.
+
+    Raises:
+        TypeError: it is no network.
+        ValueError: its normalization needs a support set.
+    """
+    network = as_network(network)
+    if network.normalization in ("support", "transductive", "task"):
+        raise ValueError(
+            f"the network's normalization is {network.normalization!r}, but named tasks have no support set; "
+            "use 'running', 'layer', 'group' or 'none'"
+        )
+    return network
