@@ -6,7 +6,7 @@ quickstudy.fit(learner, characters.train, steps=500)
 print(quickstudy.evaluate(learner, characters.test))
 """
 
-from quickstudy import evaluation, learners, multitask, networks, tasks, training
+from quickstudy import estimators, evaluation, learners, multitask, networks, tasks, training
 from quickstudy.evaluation import compare, evaluate
 from quickstudy.rebuild import load, register, registered, save
 from quickstudy.tasks import Examples, TaskBatch
@@ -19,6 +19,7 @@ __all__ = [
     "TaskBatch",
     "__version__",
     "compare",
+    "estimators",
     "evaluate",
     "evaluation",
     "fit",

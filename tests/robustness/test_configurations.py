@@ -42,7 +42,7 @@ from quickstudy.learners import (
     Reptile,
     SiameseNetwork,
 )
-from quickstudy.networks import MLP, Conv4, Headed, Normalization, PerExample, ResNet12
+from quickstudy.networks import MLP, Conv4, Headed, Normalization, PerExample, ResNet12, TableNetwork
 from quickstudy.tasks import (
     RBF,
     AnyOf,
@@ -59,6 +59,7 @@ from quickstudy.tasks import (
     linear_functions,
     relu_networks,
     sinusoids,
+    tabular_prior,
 )
 
 from .promises import kept, modest, refused
@@ -88,6 +89,8 @@ BUILDERS = {
     Periodic: {"lengthscale": 0.5, "period": (0.5, 1.0), "scale": 1.0},
     AnyOf: {"kernels": [RBF(), Periodic()]},
     gaussian_processes: {"kernel": RBF(), "shots": 3, "queries": 2, "noise": 0.1, "interval": (-1.0, 1.0)},
+    tabular_prior: {"kind": "classification", "features": 3, "shots": 8, "queries": 2, "ways": 2},
+    TableNetwork: {"features": 3, "width": 4},
     linear_functions: {
         "dimensions": 3, "shots": 3, "queries": 2, "noise": 0.1, "sparsity": 2, "scale": 2.0, "query_scale": 1.0,
     },

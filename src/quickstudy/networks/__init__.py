@@ -10,6 +10,7 @@ from quickstudy.networks.mlp import MLP
 from quickstudy.networks.network import Network, PerExample, as_network
 from quickstudy.networks.normalization import POLICIES, Normalization, Policy, Statistics
 from quickstudy.networks.resnet12 import ResNet12
+from quickstudy.networks.table_network import TableNetwork
 from quickstudy.networks.timm_backbone import TimmBackbone, timm_backbone
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Policy",
     "ResNet12",
     "Statistics",
+    "TableNetwork",
     "TimmBackbone",
     "as_network",
     "evaluating",

@@ -26,6 +26,7 @@ from quickstudy.recipes.report import report
 from quickstudy.recipes.run import run
 from quickstudy.recipes.sinusoid_gradient_compare import SinusoidGradientCompare
 from quickstudy.recipes.sinusoid_maml import SinusoidMAML
+from quickstudy.recipes.tabular_prior import TabularPrior
 
 __all__ = [
     "Contestant",
@@ -51,6 +52,7 @@ __all__ = [
     "Recipe",
     "SinusoidGradientCompare",
     "SinusoidMAML",
+    "TabularPrior",
     "Training",
     "option",
     "recipe",

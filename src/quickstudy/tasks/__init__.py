@@ -28,6 +28,7 @@ from quickstudy.tasks.relu_networks import ReLUNetworkSplit, relu_networks
 from quickstudy.tasks.sinusoids import SinusoidSplit, sinusoids
 from quickstudy.tasks.source import Kind, Sampler, Split, TaskSource
 from quickstudy.tasks.tables import from_table
+from quickstudy.tasks.tabular_prior import TabularPriorSplit, tabular_prior
 from quickstudy.tasks.transforms import ColourJitter, HorizontalFlip, QuarterTurns, Rotation, Shift, Transform
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "Shift",
     "SinusoidSplit",
     "Split",
+    "TabularPriorSplit",
     "TaskBatch",
     "TaskSource",
     "Transform",
@@ -90,5 +92,6 @@ __all__ = [
     "part_classes",
     "relu_networks",
     "sinusoids",
+    "tabular_prior",
     "tiered_imagenet",
 ]
