@@ -18,6 +18,7 @@ from quickstudy.evaluation import interval
 from quickstudy.learners import (
     AttentiveNeuralProcess,
     ConditionalNeuralProcess,
+    ConvolutionalReader,
     Learner,
     concatenate,
     load_phi,
@@ -242,7 +243,7 @@ def test_adaptation_helps(cls: type[Learner], kind: str) -> None:
         faster = partial(torch.optim.Adam, lr=4e-3)
         options = {"device": "cpu", "precision": "64-true", "optimizer": faster}
         # A network that must find out for itself how to divide by a direction takes a while.
-        slow = kind == "binary" and cls in (AttentiveNeuralProcess, ConditionalNeuralProcess)
+        slow = kind == "binary" and cls in (AttentiveNeuralProcess, ConditionalNeuralProcess, ConvolutionalReader)
         qs.fit(learner, Problems(kind, 24), steps=800 if slow else 120, batch_size=16, **options)
     batch = Problems(kind, 24, name="test").draw(0, 200, 0)
     nothing = batch.map(lambda leaf: leaf)

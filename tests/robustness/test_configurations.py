@@ -20,6 +20,7 @@ from quickstudy.learners import (
     AttentiveNeuralProcess,
     CompletePooling,
     ConditionalNeuralProcess,
+    ConvolutionalReader,
     FirstOrder,
     FromScratch,
     FullContextMatchingNetwork,
@@ -106,6 +107,10 @@ BUILDERS = {
     SNAIL: {
         "network": NETWORK, "likelihood": Gaussian(), "width": 4, "filters": 2, "attention": 2, "blocks": 1,
         "reach": 4, "reduction": "mean",
+    },
+    ConvolutionalReader: {
+        "network": NETWORK, "likelihood": Gaussian(), "width": 4, "layers": 2, "decoder_layers": 1,
+        "condition": "film", "reduction": "mean",
     },
     NearestNeighbour: {"network": None, "likelihood": None, "neighbours": 1, "smoothing": 1.0},
     CompletePooling: {"network": NETWORK, "likelihood": Gaussian(), "reduction": "mean"},

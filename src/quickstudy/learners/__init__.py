@@ -4,6 +4,7 @@ from quickstudy.learners.black_box import (
     SNAIL,
     AttentiveNeuralProcess,
     ConditionalNeuralProcess,
+    ConvolutionalReader,
     MemoryAugmentedNetwork,
     RecurrentLearner,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "BaselinePlusPlus",
     "CompletePooling",
     "ConditionalNeuralProcess",
+    "ConvolutionalReader",
     "EvolutionStrategies",
     "Exact",
     "FineTuning",

@@ -1,9 +1,17 @@
 """Networks that read the support set: adapting is a forward pass."""
 
 from quickstudy.learners.black_box.attentive_neural_process import AttentiveNeuralProcess
+from quickstudy.learners.black_box.convolutional import ConvolutionalReader
 from quickstudy.learners.black_box.memory_augmented import MemoryAugmentedNetwork
 from quickstudy.learners.black_box.neural_process import ConditionalNeuralProcess
 from quickstudy.learners.black_box.recurrent import RecurrentLearner
 from quickstudy.learners.black_box.snail import SNAIL
 
-__all__ = ["SNAIL", "AttentiveNeuralProcess", "ConditionalNeuralProcess", "MemoryAugmentedNetwork", "RecurrentLearner"]
+__all__ = [
+    "SNAIL",
+    "AttentiveNeuralProcess",
+    "ConditionalNeuralProcess",
+    "ConvolutionalReader",
+    "MemoryAugmentedNetwork",
+    "RecurrentLearner",
+]
