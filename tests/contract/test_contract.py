@@ -19,6 +19,7 @@ from quickstudy.learners import (
     AttentiveNeuralProcess,
     ConditionalNeuralProcess,
     ConvolutionalNeuralProcess,
+    ConvolutionalReader,
     DecoderTransformer,
     LatentNeuralProcess,
     Learner,
@@ -274,6 +275,7 @@ _SLOW = (
     AttentiveNeuralProcess,
     ConditionalNeuralProcess,
     ConvolutionalNeuralProcess,
+    ConvolutionalReader,
     DecoderTransformer,
     LatentNeuralProcess,
 )

@@ -21,6 +21,7 @@ from quickstudy.learners import (
     CompletePooling,
     ConditionalNeuralProcess,
     ConvolutionalNeuralProcess,
+    ConvolutionalReader,
     DecoderTransformer,
     FirstOrder,
     FromScratch,
@@ -144,6 +145,10 @@ BUILDERS = {
     LatentNeuralProcess: {
         "network": NETWORK, "likelihood": Gaussian(), "latent": 2, "width": 4, "layers": 1, "samples": 2,
         "training_samples": 1, "objective": "elbo", "seed": 0, "condition": "film", "reduction": "mean",
+    },
+    ConvolutionalReader: {
+        "network": NETWORK, "likelihood": Gaussian(), "width": 4, "layers": 2, "decoder_layers": 1,
+        "condition": "film", "reduction": "mean",
     },
     NearestNeighbour: {"network": None, "likelihood": None, "neighbours": 1, "smoothing": 1.0},
     Lasso: {"penalty": 0.1, "intercept": True},

@@ -1,6 +1,7 @@
 """Networks that read the support set: adapting is a forward pass."""
 
 from quickstudy.learners.black_box.attentive_neural_process import AttentiveNeuralProcess
+from quickstudy.learners.black_box.convolutional import ConvolutionalReader
 from quickstudy.learners.black_box.convolutional_neural_process import ConvolutionalNeuralProcess
 from quickstudy.learners.black_box.latent_neural_process import LatentNeuralProcess
 from quickstudy.learners.black_box.memory_augmented import MemoryAugmentedNetwork
@@ -13,6 +14,7 @@ __all__ = [
     "AttentiveNeuralProcess",
     "ConditionalNeuralProcess",
     "ConvolutionalNeuralProcess",
+    "ConvolutionalReader",
     "LatentNeuralProcess",
     "MemoryAugmentedNetwork",
     "RecurrentLearner",
