@@ -5,6 +5,7 @@ from quickstudy.networks.evaluating import evaluating
 from quickstudy.networks.frozen import Frozen, frozen_features
 from quickstudy.networks.gradients import OrientedGradients
 from quickstudy.networks.headed import Headed
+from quickstudy.networks.inputs import Inputs
 from quickstudy.networks.mlp import MLP
 from quickstudy.networks.network import Network, PerExample, as_network
 from quickstudy.networks.normalization import POLICIES, Normalization, Policy, Statistics
@@ -17,6 +18,7 @@ __all__ = [
     "Conv4",
     "Frozen",
     "Headed",
+    "Inputs",
     "Network",
     "Normalization",
     "OrientedGradients",
