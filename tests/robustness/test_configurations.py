@@ -43,7 +43,7 @@ from quickstudy.learners import (
     Reptile,
     SiameseNetwork,
 )
-from quickstudy.networks import MLP, Conv4, Headed, Normalization, PerExample, ResNet12, TableNetwork
+from quickstudy.networks import MLP, Conv4, Headed, Inputs, Normalization, PerExample, ResNet12, TableNetwork
 from quickstudy.tasks import (
     RBF,
     AnyOf,
@@ -72,6 +72,7 @@ NETWORK = MLP(1, (4,))
 # What builds, and with which arguments it surely does.
 BUILDERS = {
     MLP: {"inputs": 2, "hidden": (3,), "normalization": "none"},
+    Inputs: {"inputs": 2},
     Conv4: {"channels": 1, "size": 16, "filters": 2, "normalization": "none"},
     ResNet12: {"channels": 1, "filters": (2, 2, 2, 2), "normalization": "none"},
     Headed: {"network": NETWORK, "outputs": 2},

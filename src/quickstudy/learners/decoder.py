@@ -18,7 +18,8 @@ from quickstudy.learners.attention import AttentionBlock, check_sizes
 from quickstudy.learners.labels import LabelEmbedding
 from quickstudy.learners.learner import Learner, with_classes
 from quickstudy.learners.phi import Phi
-from quickstudy.networks import MLP, Policy, as_network
+from quickstudy.networks import MLP, Policy, Statistics, as_network
+from quickstudy.networks.network import expect_precision
 from quickstudy.rebuild import register
 from quickstudy.tasks.batch import Examples, TaskBatch, Tree
 from quickstudy.tasks.likelihood import Likelihood, Reduction, likelihood_for, reduced
@@ -93,6 +94,11 @@ class DecoderTransformer(Learner):
     def example(cls, kind: Kind, normalization: Policy) -> "DecoderTransformer":
         return cls(MLP(6, (16,), normalization), likelihood_for(kind, 4), width=32, layers=2, heads=2, paired=True)
 
+    def _features(self, x: Tree, mask: Tensor, statistics: Statistics | None) -> tuple[Tensor, Statistics]:
+        features, kept = self.network(x, mask, statistics)
+        expect_precision(features, self.input)  # a network without weights takes any
+        return features, kept
+
     def _placed(self, tokens: Float[Tensor, "task n width"], number: Int[Tensor, "task n"]) -> Tensor:
         """Tokens that know the number of their example."""
         if self.place is None:
@@ -130,7 +136,7 @@ class DecoderTransformer(Learner):
         return {**before, **phi, "real": torch.cat([before["real"], mask], 1)}, said
 
     def _learned(self, support: Examples) -> tuple[Phi, Float[Tensor, "task n outputs"]]:
-        features, statistics = self.network(support.x, support.mask)
+        features, statistics = self._features(support.x, support.mask, None)
         part = (support.tasks, self.layers, self.heads, 0, self.width // self.heads)
         nothing = self.output.weight.new_zeros(part)
         start = {"keys": nothing, "values": nothing, "real": support.mask[:, :0], "statistics": statistics}
@@ -141,11 +147,11 @@ class DecoderTransformer(Learner):
 
     def _update(self, phi: Phi, examples: Examples) -> Phi:
         """φ after further examples, read as the continuation of the text."""
-        features, _ = self.network(examples.x, examples.mask, phi["statistics"])
+        features, _ = self._features(examples.x, examples.mask, phi["statistics"])
         return self._read(examples, features, phi)[0]
 
     def _outputs(self, phi: Phi, x: Tree, mask: Bool[Tensor, "task n"]) -> Float[Tensor, "task n outputs"]:
-        features, _ = self.network(x, mask, phi["statistics"])
+        features, _ = self._features(x, mask, phi["statistics"])
         tokens = self.input(features)
         tasks, asked = tokens.shape[:2]
         tokens = self._placed(tokens, phi["real"].sum(1)[:, None].expand(-1, asked) // 2)

@@ -17,7 +17,8 @@ from quickstudy.learners.attention import AttentionBlock, check_sizes
 from quickstudy.learners.labels import LabelEmbedding
 from quickstudy.learners.learner import Learner
 from quickstudy.learners.phi import Phi
-from quickstudy.networks import MLP, Policy, as_network
+from quickstudy.networks import MLP, Policy, Statistics, as_network
+from quickstudy.networks.network import expect_precision
 from quickstudy.rebuild import register
 from quickstudy.tasks.batch import Examples, Tree
 from quickstudy.tasks.likelihood import Likelihood, Reduction, likelihood_for
@@ -76,6 +77,11 @@ class InContextTransformer(Learner):
     def example(cls, kind: Kind, normalization: Policy) -> "InContextTransformer":
         return cls(MLP(6, (16,), normalization), likelihood_for(kind, 4), width=32, layers=2, heads=2)
 
+    def _features(self, x: Tree, mask: Tensor, statistics: Statistics | None) -> tuple[Tensor, Statistics]:
+        features, kept = self.network(x, mask, statistics)
+        expect_precision(features, self.input)  # a network without weights takes any
+        return features, kept
+
     def _tokens(self, examples: Examples, features: Tensor) -> Float[Tensor, "task n width"]:
         return self.input(features) + self.label(examples.y)
 
@@ -95,7 +101,7 @@ class InContextTransformer(Learner):
         return torch.stack(keys, 1), torch.stack(values, 1), real
 
     def _adapt(self, support: Examples, classes: Bool[Tensor, "task way"] | None) -> Phi:
-        features, statistics = self.network(support.x, support.mask)
+        features, statistics = self._features(support.x, support.mask, None)
         tokens = self._tokens(support, features)
         tokens = torch.cat([self.first.expand(support.tasks, 1, -1).to(tokens.dtype), tokens], 1)
         keys, values, real = self._read(tokens, F.pad(support.mask, (1, 0), value=True), None)
@@ -103,12 +109,12 @@ class InContextTransformer(Learner):
 
     def _update(self, phi: Phi, examples: Examples) -> Phi:
         """φ after further examples, read as the continuation of the prompt."""
-        features, _ = self.network(examples.x, examples.mask, phi["statistics"])
+        features, _ = self._features(examples.x, examples.mask, phi["statistics"])
         keys, values, real = self._read(self._tokens(examples, features), examples.mask, phi)
         return {**phi, "keys": keys, "values": values, "real": real}
 
     def _outputs(self, phi: Phi, x: Tree, mask: Bool[Tensor, "task n"]) -> Float[Tensor, "task n outputs"]:
-        features, _ = self.network(x, mask, phi["statistics"])
+        features, _ = self._features(x, mask, phi["statistics"])
         tokens = self.input(features) + self.asked
         for layer, block in enumerate(self.blocks):
             tokens = block(tokens, phi["keys"][:, layer], phi["values"][:, layer], phi["real"][:, None])

@@ -6,6 +6,7 @@ from quickstudy.networks.flat import Flat
 from quickstudy.networks.frozen import Frozen, frozen_features
 from quickstudy.networks.gradients import OrientedGradients
 from quickstudy.networks.headed import Headed
+from quickstudy.networks.inputs import Inputs
 from quickstudy.networks.mlp import MLP
 from quickstudy.networks.network import Network, PerExample, as_network
 from quickstudy.networks.normalization import POLICIES, Normalization, Policy, Statistics
@@ -20,6 +21,7 @@ __all__ = [
     "Flat",
     "Frozen",
     "Headed",
+    "Inputs",
     "Network",
     "Normalization",
     "OrientedGradients",

@@ -14,7 +14,7 @@ from quickstudy.learners import (
     Learner,
     NearestNeighbour,
 )
-from quickstudy.networks import MLP
+from quickstudy.networks import Inputs
 from quickstudy.recipes.recipe import Contestant, Recipe, Role, Training, option, recipe
 from quickstudy.reporting import Outcome, best_of
 from quickstudy.tasks import Gaussian, TaskSource, decision_trees, linear_functions, relu_networks
@@ -44,7 +44,7 @@ class InContextFunctions(Recipe):
         """The family and the budget."""
 
         family: str = option("trees", "class of functions: trees, sparse or relu")
-        steps: int = option(2000, "training steps")
+        steps: int = option(4000, "training steps")
         tasks: int = option(32, "tasks per step")
         dimensions: int = option(8, "length of an input")
         depth: int = option(2, "of trees: questions from the root to a leaf")
@@ -89,10 +89,10 @@ class InContextFunctions(Recipe):
         training = Training(source.train, chosen.steps, chosen.tasks, 2e-3)
         return {
             "decoder": Contestant(
-                lambda: DecoderTransformer(MLP(d, (64,)), Gaussian(), width=64, layers=3, paired=True), training, 100
+                lambda: DecoderTransformer(Inputs(d), Gaussian(), width=64, layers=3, paired=True), training, 100
             ),
             "set transformer": Contestant(
-                lambda: InContextTransformer(MLP(d, (64,)), Gaussian(), width=64, layers=3), training, 100
+                lambda: InContextTransformer(Inputs(d), Gaussian(), width=64, layers=3), training, 100
             ),
             "nearest neighbour": Contestant(
                 lambda: NearestNeighbour(likelihood=Gaussian(), neighbours=3), batch_size=100, role="baseline"

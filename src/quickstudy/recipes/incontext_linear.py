@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from quickstudy.evaluation import LinearOracle, compare
 from quickstudy.learners import DecoderTransformer, InContextTransformer, NearestNeighbour
-from quickstudy.networks import MLP
+from quickstudy.networks import Inputs
 from quickstudy.recipes.recipe import Contestant, Recipe, Training, option, recipe
 from quickstudy.reporting import Outcome
 from quickstudy.tasks import Gaussian, TaskSource, linear_functions
@@ -34,7 +34,7 @@ class InContextLinear(Recipe):
     class Settings:
         """The budget."""
 
-        steps: int = option(3000, "training steps")
+        steps: int = option(6000, "training steps")
         tasks: int = option(32, "tasks per step")
         dimensions: int = option(5, "length of an input")
         noise: float = option(0.0, "standard deviation of the noise on y")
@@ -72,10 +72,10 @@ class InContextLinear(Recipe):
         d, best = chosen.dimensions, "ridge regression" if chosen.noise else "least squares"
         return {
             "decoder": Contestant(
-                lambda: DecoderTransformer(MLP(d, (64,)), Gaussian(), width=64, layers=3, paired=True), training, 100
+                lambda: DecoderTransformer(Inputs(d), Gaussian(), width=64, layers=3, paired=True), training, 100
             ),
             "set transformer": Contestant(
-                lambda: InContextTransformer(MLP(d, (64,)), Gaussian(), width=64, layers=3), training, 100
+                lambda: InContextTransformer(Inputs(d), Gaussian(), width=64, layers=3), training, 100
             ),
             "nearest neighbour": Contestant(
                 lambda: NearestNeighbour(likelihood=Gaussian(), neighbours=3), batch_size=100, role="baseline"
