@@ -1,6 +1,7 @@
 """Experiments, one file each; importing this package makes them known."""
 
 from quickstudy.recipes.glyphs_compare import GlyphsCompare
+from quickstudy.recipes.gp_processes import GPProcesses
 from quickstudy.recipes.inner_loop_questions import InnerLoopQuestions
 from quickstudy.recipes.meta_gradient_memory import MetaGradientMemory
 from quickstudy.recipes.omniglot_gradient_compare import OmniglotGradientCompare
@@ -10,6 +11,7 @@ from quickstudy.recipes.omniglot_prototypical import OmniglotPrototypical
 from quickstudy.recipes.own_tasks import OwnTasks
 from quickstudy.recipes.questions import (
     QuestionClasses,
+    QuestionContextSize,
     QuestionExamples,
     QuestionHandMade,
     QuestionLongTail,
@@ -25,6 +27,7 @@ from quickstudy.recipes.sinusoid_maml import SinusoidMAML
 
 __all__ = [
     "Contestant",
+    "GPProcesses",
     "GlyphsCompare",
     "InnerLoopQuestions",
     "MetaGradientMemory",
@@ -34,6 +37,7 @@ __all__ = [
     "OmniglotPrototypical",
     "OwnTasks",
     "QuestionClasses",
+    "QuestionContextSize",
     "QuestionExamples",
     "QuestionHandMade",
     "QuestionLongTail",
