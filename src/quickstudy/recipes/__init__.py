@@ -1,6 +1,7 @@
 """Experiments, one file each; importing this package makes them known."""
 
 from quickstudy.recipes.glyphs_compare import GlyphsCompare
+from quickstudy.recipes.gp_processes import GPProcesses
 from quickstudy.recipes.incontext_functions import InContextFunctions
 from quickstudy.recipes.incontext_linear import InContextLinear
 from quickstudy.recipes.inner_loop_questions import InnerLoopQuestions
@@ -14,6 +15,7 @@ from quickstudy.recipes.omniglot_prototypical import OmniglotPrototypical
 from quickstudy.recipes.own_tasks import OwnTasks
 from quickstudy.recipes.questions import (
     QuestionClasses,
+    QuestionContextSize,
     QuestionExamples,
     QuestionHandMade,
     QuestionLongTail,
@@ -30,6 +32,7 @@ from quickstudy.recipes.tabular_prior import TabularPrior
 
 __all__ = [
     "Contestant",
+    "GPProcesses",
     "GlyphsCompare",
     "InContextFunctions",
     "InContextLinear",
@@ -43,6 +46,7 @@ __all__ = [
     "OmniglotPrototypical",
     "OwnTasks",
     "QuestionClasses",
+    "QuestionContextSize",
     "QuestionExamples",
     "QuestionHandMade",
     "QuestionLongTail",
