@@ -21,8 +21,8 @@ class InContextLinear(Recipe):
     in training, and at inputs twice and three times as large as there.
 
     The decoder learns from every prefix of a support, the set transformer from whole supports of any size; both see the
-    same tasks. The tokens of the decoder's labels carry their inputs: without, budgets such as these do not suffice for
-    it to find out which label belongs to which input.
+    same tasks. The tokens of the decoder's labels carry their inputs: without, it had learned nothing after 400 steps,
+    when with them it had begun to; whether it would have later was not tried.
     """
 
     name = "incontext-linear"
