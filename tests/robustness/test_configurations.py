@@ -23,6 +23,7 @@ from quickstudy.learners import (
     FirstOrder,
     FromScratch,
     FullContextMatchingNetwork,
+    Hypernetwork,
     ImplicitMAML,
     InContextTransformer,
     LatentNeuralProcess,
@@ -103,6 +104,10 @@ BUILDERS = {
     ConvolutionalNeuralProcess: {
         "likelihood": Gaussian(), "interval": (-1.0, 1.0), "resolution": 2, "channels": 2, "layers": 1, "kernel": 3,
         "network": None, "reduction": "mean",
+    },
+    Hypernetwork: {
+        "network": NETWORK, "likelihood": Gaussian(), "hidden": (3,), "context": 2, "width": 4, "layers": 1,
+        "reduction": "mean",
     },
     LatentNeuralProcess: {
         "network": NETWORK, "likelihood": Gaussian(), "latent": 2, "width": 4, "layers": 1, "samples": 2,

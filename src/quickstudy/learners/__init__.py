@@ -4,6 +4,7 @@ from quickstudy.learners.black_box import (
     AttentiveNeuralProcess,
     ConditionalNeuralProcess,
     ConvolutionalNeuralProcess,
+    Hypernetwork,
     LatentNeuralProcess,
     RecurrentLearner,
 )
@@ -73,6 +74,7 @@ __all__ = [
     "FrozenFeatures",
     "FullContextMatchingNetwork",
     "GradientLearner",
+    "Hypernetwork",
     "Implicit",
     "ImplicitMAML",
     "InContextTransformer",

@@ -2,6 +2,7 @@
 
 from quickstudy.learners.black_box.attentive_neural_process import AttentiveNeuralProcess
 from quickstudy.learners.black_box.convolutional_neural_process import ConvolutionalNeuralProcess
+from quickstudy.learners.black_box.hypernetwork import Hypernetwork
 from quickstudy.learners.black_box.latent_neural_process import LatentNeuralProcess
 from quickstudy.learners.black_box.neural_process import ConditionalNeuralProcess
 from quickstudy.learners.black_box.recurrent import RecurrentLearner
@@ -10,6 +11,7 @@ __all__ = [
     "AttentiveNeuralProcess",
     "ConditionalNeuralProcess",
     "ConvolutionalNeuralProcess",
+    "Hypernetwork",
     "LatentNeuralProcess",
     "RecurrentLearner",
 ]
