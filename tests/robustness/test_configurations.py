@@ -28,6 +28,7 @@ from quickstudy.learners import (
     FullContextMatchingNetwork,
     GradientBoosting,
     GreedyTree,
+    Hypernetwork,
     ImplicitMAML,
     InContextTransformer,
     Lasso,
@@ -142,6 +143,10 @@ BUILDERS = {
     ConvolutionalNeuralProcess: {
         "likelihood": Gaussian(), "interval": (-1.0, 1.0), "resolution": 2, "channels": 2, "layers": 1, "kernel": 3,
         "network": None, "reduction": "mean",
+    },
+    Hypernetwork: {
+        "network": NETWORK, "likelihood": Gaussian(), "hidden": (3,), "context": 2, "width": 4, "layers": 1,
+        "reduction": "mean",
     },
     LatentNeuralProcess: {
         "network": NETWORK, "likelihood": Gaussian(), "latent": 2, "width": 4, "layers": 1, "samples": 2,

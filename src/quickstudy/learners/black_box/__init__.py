@@ -3,6 +3,7 @@
 from quickstudy.learners.black_box.attentive_neural_process import AttentiveNeuralProcess
 from quickstudy.learners.black_box.convolutional import ConvolutionalReader
 from quickstudy.learners.black_box.convolutional_neural_process import ConvolutionalNeuralProcess
+from quickstudy.learners.black_box.hypernetwork import Hypernetwork
 from quickstudy.learners.black_box.latent_neural_process import LatentNeuralProcess
 from quickstudy.learners.black_box.memory_augmented import MemoryAugmentedNetwork
 from quickstudy.learners.black_box.neural_process import ConditionalNeuralProcess
@@ -15,6 +16,7 @@ __all__ = [
     "ConditionalNeuralProcess",
     "ConvolutionalNeuralProcess",
     "ConvolutionalReader",
+    "Hypernetwork",
     "LatentNeuralProcess",
     "MemoryAugmentedNetwork",
     "RecurrentLearner",
