@@ -7,13 +7,14 @@ from functools import partial
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
+from torchjd import aggregation, scalarization
 
 import quickstudy as qs
 from quickstudy.learners import MAML, PrototypicalNetwork
-from quickstudy.multitask import SharedBottom, named_tasks
+from quickstudy.multitask import SharedBottom, named_tasks, shared_tasks
 from quickstudy.networks import MLP, Conv4
 from quickstudy.tasks import ClassPool, Gaussian, sinusoids
-from quickstudy.training import Backward, Mean, Sum
+from quickstudy.training import Backward, Balanced, GradNorm, Mean, Sum
 
 
 class ReducesItself(Backward):
@@ -37,6 +38,46 @@ def pool() -> ClassPool:
     names = [f"c{i}" for i in range(12)]
     parts = {"train": names[:6], "validation": names[6:9], "test": names[9:]}
     return ClassPool.from_labels(images, labels.numpy(), names, parts)
+
+
+BALANCED = {
+    "mgda": lambda: (aggregation.MGDA(), {}),
+    "pcgrad": lambda: (aggregation.PCGrad(), {}),
+    "gradvac": lambda: (aggregation.GradVac(), {"every": 2}),
+    "imtl-g-representation": lambda: (aggregation.IMTLG(), {"at": "representation"}),
+    "graddrop": lambda: (aggregation.GradDrop(), {}),
+    "gradnorm": lambda: (GradNorm(), {}),
+    "uncertainty": lambda: (scalarization.UW(3), {}),
+    "famo": lambda: (scalarization.FAMO(3), {}),
+    "smooth-chebyshev": lambda: (scalarization.STCH(0.5), {}),
+    "random": lambda: (scalarization.Random(), {}),
+}
+
+
+def balanced() -> dict:
+    """Three targets of the same inputs, half of one missing, so that the processes have unequal numbers of them."""
+    generator = torch.Generator().manual_seed(2)
+    x = torch.randn(60, 3, generator=generator)
+    targets = {name: (x @ torch.randn(3, generator=generator)).numpy() for name in ("a", "b", "c")}
+    masks = {"b": (torch.rand(60, generator=generator) < 0.5).numpy()}
+    tasks = shared_tasks(x.numpy(), targets, masks)
+    result = {}
+    for name, make in BALANCED.items():
+        torch.manual_seed(9)
+        module = SharedBottom(MLP(3, (8,)), dict.fromkeys(targets, Gaussian())).double()
+        method, options = make()
+        history = qs.fit(
+            module,
+            tasks.train,
+            steps=4,
+            batch_size=8,
+            optimizer=partial(torch.optim.SGD, lr=0.1),
+            backward=Balanced(method.double(), module, **options),
+            device="cpu",
+            precision="64-true",
+        )
+        result[f"balanced-{name}"] = {"weights": module.state_dict(), "loss": history.losses, "validation": []}
+    return result
 
 
 def main(out: str) -> None:
@@ -97,6 +138,7 @@ def main(out: str) -> None:
         validate_every=1,
     )
     result["named"] = {"weights": module.state_dict(), "loss": history.losses, "validation": history.validation}
+    result |= balanced()
     if int(os.environ.get("RANK", "0")) == 0:
         torch.save(result, out)
 

@@ -1,7 +1,7 @@
 """From the losses of tasks or objectives to gradients: the one place where they are weighed against one another."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from lightning_fabric import Fabric
@@ -41,6 +41,13 @@ class Backward(ABC):
             losses: of this process's part of the batch.
             fabric: for `fabric.backward` (which scales under float16) and `fabric.all_reduce`.
         """
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it remembers from step to step, for the checkpoint: tensors, numbers and containers of them."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027 - most remember nothing
+        """Go on from what `state_dict` gave."""
 
 
 class Mean(Backward):

@@ -107,11 +107,16 @@ class Loop:
         with self.fabric.no_backward_sync(self.forward, enabled=reduces):
             part = self.batch_size // world
             with naming_draws(step * self.batch_size + rank * part, part, self.seed):
-                losses = self.forward(to_module(batch, self.module, self.fabric))
+                batch = to_module(batch, self.module, self.fabric)
+                losses = self.forward(batch)
             self._check_finite(losses, step)
             self.backward(losses, self.fabric)
         self._check_gradients(step)
         self.optimizer.step()
+        if getattr(self.backward, "looks_again", False):
+            torch.manual_seed(_mixed(self.seed, step, rank))
+            with torch.no_grad():
+                self.backward.after(self.forward(batch), self.fabric)  # type: ignore[union-attr]
         if self.schedule is not None:
             self.schedule.step()
         self.running.add(flat(losses).detach().mean())
@@ -194,6 +199,7 @@ class Loop:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict() if self.schedule else None,
             "scaler": self._scaler.state_dict() if self._scaler else None,
+            "backward": self.backward.state_dict() if isinstance(self.backward, Backward) else {},
         }
         save_checkpoint(state, self.folder / "checkpoint.pt")
 
@@ -228,6 +234,8 @@ class Loop:
             self.schedule.load_state_dict(state["schedule"])
         if self._scaler is not None:
             self._scaler.load_state_dict(state["scaler"])
+        if isinstance(self.backward, Backward):
+            self.backward.load_state_dict(state["backward"])
 
 
 def _mixed(seed: int, step: int, rank: int) -> int:

@@ -1,0 +1,316 @@
+"""Balanced gradients: the losses of tasks weighed against one another by a method of TorchJD, or one of ours.
+
+The methods are theirs (Quinton & Rey, "Jacobian Descent for Multi-Objective Optimization", 2024); what is here is what
+a training loop needs beside them: which parameters tasks share, several processes, tasks that are absent, weights that
+are kept for some steps, and a state that can be saved.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, TypeAlias, get_args
+
+import torch
+from jaxtyping import Bool, Float
+from lightning_fabric import Fabric, wrappers
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torchjd import Stateful
+from torchjd.aggregation import Aggregator, Constant, GramianWeightedAggregator, WeightedAggregator
+from torchjd.scalarization import DWA, FAMO, Scalarizer
+
+from quickstudy.arguments import check_whole
+from quickstudy.training.backward import Backward, Losses, flat
+from quickstudy.training.state import restored, snapshot
+
+__all__ = ["Balanced", "LossWeighting"]
+
+Place: TypeAlias = Literal["parameters", "representation"]
+
+
+class LossWeighting(nn.Module, ABC):
+    """A method of weighing losses by their values and the norms of their gradients; `GradNorm` is one."""
+
+    @abstractmethod
+    def forward(self, losses: Float[Tensor, " task"], norms: Float[Tensor, " task"]) -> Float[Tensor, " task"]:
+        """The weights of this step.
+
+        Args:
+            losses: their values.
+            norms: of the gradient of each with respect to what the tasks share.
+        """
+
+
+class Balanced(Backward):
+    """Σ_i w_i ∇L_i on what tasks share, with weights by a balancing method; ∇L_i on what belongs to task i alone.
+
+    Per-task gradients, and losses, are averaged over processes before the method sees them, so that all processes make
+    the same update, that of one process with the whole batch. A task that is absent from the whole batch (its loss and
+    its gradient are exactly zero) does not enter. A method with a memory of its own is asked only when all are present;
+    otherwise its last weights hold.
+
+    Args:
+        method: an aggregator of `torchjd.aggregation` (UPGrad, MGDA, PCGrad, GradVac, CAGrad, IMTL-G, Nash-MTL,
+            Aligned-MTL, static weights as `Constant` …), a scalarizer of `torchjd.scalarization` (UW, DWA, FAMO, STCH,
+            IMTL-L, random weights …), or a `LossWeighting`.
+        module: what is trained. Its `shared_parameters()` and `own_parameters()` say what tasks share; a module without
+            them shares everything.
+        at: `parameters`: the gradients that are compared are those of the shared parameters, a backward pass for each
+            task. `representation`: those of the features that the tasks' heads see, one pass for all; for methods that
+            give weights, on inputs that tasks have in common, with a module that has such features (`SharedBottom`).
+        every: steps for which weights are kept.
+        epoch: steps that make an epoch, for DWA.
+        optimizer: makes the optimizer of what a method itself learns (the variances of UW); by default Adam at 0.01.
+
+    Raises:
+        TypeError: a method of another kind.
+        ValueError: options that the method or the module does not allow; the message says why.
+    """
+
+    reduces = True
+
+    def __init__(
+        self,
+        method: Aggregator | Scalarizer | LossWeighting,
+        module: nn.Module,
+        *,
+        at: Place = "parameters",
+        every: int = 1,
+        epoch: int | None = None,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] | None = None,
+    ) -> None:
+        if not isinstance(method, Aggregator | Scalarizer | LossWeighting):
+            raise TypeError(
+                "method must be an aggregator or a scalarizer of torchjd, or a LossWeighting such as GradNorm, got "
+                f"{type(method).__name__}"
+            )
+        check_whole(every=every, **({} if epoch is None else {"epoch": epoch}))
+        if every < 1 or (epoch is not None and epoch < 1):
+            raise ValueError(f"every and epoch must be at least 1, got {every} and {epoch}")
+        if at not in get_args(Place):
+            raise ValueError(f"at must be 'parameters' or 'representation', got {at!r}")
+        if isinstance(method, DWA) != (epoch is not None):
+            raise ValueError(f"epoch is the number of steps of an epoch, which DWA needs and no other, got {epoch}")
+        if not _weighs(method) and (every > 1 or at == "representation"):
+            raise ValueError(
+                f"{type(method).__name__} gives no weights but a gradient; use it with every=1 and at='parameters'"
+            )
+        if isinstance(method, FAMO) and every > 1:
+            raise ValueError("FAMO compares losses before and after every step; use it with every=1")
+        if (
+            at == "representation"
+            and isinstance(method, Aggregator)
+            and not isinstance(method, GramianWeightedAggregator)
+        ):
+            raise ValueError(
+                f"{type(method).__name__} reads more of the gradients than their inner products; use at='parameters'"
+            )
+        if at == "representation" and not hasattr(module, "representation"):
+            raise ValueError(f"{type(module).__name__} keeps no shared representation; use at='parameters'")
+        self.method, self.module, self.at, self.every, self.epoch = method, module, at, every, epoch
+        own = {id(parameter) for parameter in getattr(module, "own_parameters", list)()}
+        trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        self.shared = [parameter for parameter in trained if id(parameter) not in own]
+        self.own = [parameter for parameter in trained if id(parameter) in own]
+        if not self.shared:
+            raise ValueError(f"the tasks of {type(module).__name__} share nothing: there is nothing to balance")
+        if at == "representation":
+            module.keeps_representation = True  # type: ignore[assignment]
+        # FAMO steps what it learns itself.
+        learned = [] if isinstance(method, FAMO) else list(method.parameters())
+        make = optimizer or (lambda parameters: torch.optim.Adam(parameters, lr=0.01))
+        self.optimizer = make(learned) if learned else None
+        self.steps = 0
+        self.weights: Tensor | None = None
+        # A compiled backward pass would give its buffers away, and here there are several passes through one graph.
+        torch._functorch.config.donated_buffer = False
+
+    @property
+    def looks_again(self) -> bool:
+        """Whether it must see the losses of the same batch once more, after the step."""
+        return isinstance(self.method, FAMO)
+
+    def __call__(self, losses: Losses, fabric: Fabric) -> None:
+        with _in_fabric_backward():
+            self._run(losses, fabric)
+        self.steps += 1
+        if isinstance(self.method, DWA) and self.epoch and self.steps % self.epoch == 0:
+            self.method.step()
+
+    def _run(self, losses: Losses, fabric: Fabric) -> None:
+        values = flat(losses)
+        scale = _scale(fabric, values)
+        means = _mean(values.detach(), fabric)
+        self.method.to(values.device)
+        due = self.weights is None or len(self.weights) != len(means) or self.steps % self.every == 0
+        if due and not isinstance(self.method, Scalarizer):
+            shared = self._balanced(values, means, scale, fabric)
+        else:
+            if due:
+                self.weights = self._asked(means != 0, lambda there: self._by_losses(means[there]), fabric, means)
+            assert self.weights is not None
+            shared = _mean(_gradients((self.weights * values).sum() * scale, self.shared), fabric)
+        _put(self.shared, shared)
+        if self.own:
+            _put(self.own, _mean(_gradients(values.sum() * scale, self.own), fabric))
+        if self.at == "representation":
+            self.module.representation = None  # type: ignore[assignment]
+
+    def after(self, losses: Losses, fabric: Fabric) -> None:
+        """The losses of the same batch after the step, for methods that learn from what it changed."""
+        means = _mean(flat(losses).detach(), fabric)
+        if isinstance(self.method, FAMO) and bool((means != 0).all()):
+            self.method.update(means)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next step depends on."""
+        optimizer = None if self.optimizer is None else self.optimizer.state_dict()
+        return {
+            "steps": self.steps,
+            "weights": self.weights,
+            "method": snapshot(self.method),
+            "optimizer": optimizer,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave.
+
+        Raises:
+            ValueError: it is of another method.
+        """
+        restored(self.method, state["method"])
+        self.steps, self.weights = state["steps"], state["weights"]
+        if self.optimizer is not None:
+            self.optimizer.load_state_dict(state["optimizer"])
+
+    def _balanced(self, values: Tensor, means: Tensor, scale: float, fabric: Fabric) -> Tensor:
+        """The gradient of the shared parameters, from the gradients of all tasks."""
+        if self.at == "representation":
+            kept = self._representation(len(values))
+            (rows,) = torch.autograd.grad(values.sum() * scale, kept, retain_graph=True)
+            own = rows.flatten(1).to(torch.promote_types(rows.dtype, torch.float32)) / scale
+            # A process's losses are means over its part: in the mean over processes its examples count by 1/processes.
+            gram = _mean(own @ own.mT, fabric) / fabric.world_size
+        else:
+            # A pass for each task: measured faster than one pass mapped over tasks, and whatever compiled can do it.
+            passes = [_gradients(value * scale, self.shared) for value in values]
+            rows = _mean(torch.stack(passes), fabric)
+            own = rows / scale
+            gram = own @ own.mT
+        there = (means != 0) | (gram.diagonal() != 0)
+        if not torch.isfinite(gram).all():
+            # Under float16, what overflows is left out by the scaler; otherwise the loop stops, and names the step.
+            return torch.full_like(torch.cat([leaf.flatten() for leaf in self.shared]), torch.nan)
+        if not _weighs(self.method):
+            ask = lambda there: self.method(own[there])  # noqa: E731
+            return self._seeded(lambda: ask(there), fabric) * scale if there.any() else torch.zeros_like(rows[0])
+        self.weights = self._asked(
+            there, lambda there: self._by_gradients(means[there], own[there], gram[there][:, there]), fabric, means
+        )
+        weights = self.weights.to(rows.dtype)
+        if self.at == "parameters":
+            return weights @ rows
+        return _mean(_gradients(kept, self.shared, weights[:, None, None] * rows), fabric)
+
+    def _asked(
+        self,
+        there: Bool[Tensor, " task"],
+        ask: Callable[[Tensor], Tensor],
+        fabric: Fabric,
+        means: Float[Tensor, " task"],
+    ) -> Float[Tensor, " task"]:
+        """The method's weights of the tasks that are there, zero for the others."""
+        whole, weights = bool(there.all()), torch.zeros_like(means)
+        if isinstance(self.method, Constant):
+            whole, there = True, torch.ones_like(there)  # static weights depend on nothing, and are for all
+        if not whole and isinstance(self.method, Scalarizer | Stateful | LossWeighting):
+            return torch.ones_like(means) if self.weights is None else self.weights
+        if there.any():
+            weights[there] = self._seeded(lambda: ask(there), fabric).to(weights.dtype)
+        return weights
+
+    def _by_losses(self, means: Float[Tensor, " task"]) -> Float[Tensor, " task"]:
+        """∂s/∂L of a scalarizer s(L), at the losses of the whole batch."""
+        leaf = means.clone().requires_grad_()
+        scalar = self.method(leaf)
+        learned = (
+            [] if self.optimizer is None else [p for group in self.optimizer.param_groups for p in group["params"]]
+        )
+        weights, *rest = torch.autograd.grad(scalar, [leaf, *learned])
+        if self.optimizer is not None:
+            for parameter, gradient in zip(learned, rest, strict=True):
+                parameter.grad = gradient
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        return weights
+
+    def _by_gradients(
+        self, means: Float[Tensor, " task"], rows: Float[Tensor, "task n"], gram: Float[Tensor, "task task"]
+    ) -> Float[Tensor, " task"]:
+        if isinstance(self.method, LossWeighting):
+            return self.method(means, gram.diagonal().sqrt())
+        if isinstance(self.method, GramianWeightedAggregator):
+            return self.method.gramian_weighting(gram)
+        assert isinstance(self.method, WeightedAggregator)
+        return self.method.weighting(rows)
+
+    def _seeded(self, ask: Callable[[], Tensor], fabric: Fabric) -> Tensor:
+        """Methods that draw at random must draw the same in every process: from the seed of the first one's step."""
+        seed = fabric.broadcast(torch.initial_seed()) if fabric.world_size > 1 else torch.initial_seed()
+        with torch.random.fork_rng(devices=[fabric.device] if fabric.device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            return ask()
+
+    def _representation(self, tasks: int) -> Tensor:
+        kept = self.module.representation
+        if not isinstance(kept, Tensor) or not kept.requires_grad or len(kept) != tasks:
+            raise ValueError(
+                f"{type(self.module).__name__} kept no features that its heads share; compile its network alone, or "
+                "use at='parameters'"
+            )
+        return kept
+
+
+@contextmanager
+def _in_fabric_backward() -> Iterator[None]:
+    """Under mixed precision Fabric refuses every backward pass that is not its own, which is one, of one loss, and
+    knows nothing of several; what it would do (scale the loss) is done here."""
+    wrappers._in_fabric_backward = True
+    try:
+        yield
+    finally:
+        wrappers._in_fabric_backward = False
+
+
+def _weighs(method: nn.Module) -> bool:
+    """Whether the method says how much each task counts, and not only what the gradient is."""
+    return not isinstance(method, Aggregator) or isinstance(method, WeightedAggregator)
+
+
+def _gradients(of: Tensor, parameters: Sequence[Tensor], along: Tensor | None = None) -> Float[Tensor, " n"]:
+    """The gradient with respect to all parameters, one after another in a vector."""
+    parts = torch.autograd.grad(of, parameters, along, retain_graph=True, allow_unused=True, materialize_grads=True)
+    return torch.cat([part.flatten() for part in parts])
+
+
+def _put(parameters: Sequence[nn.Parameter], gradient: Float[Tensor, " n"]) -> None:
+    for parameter, part in zip(parameters, gradient.split([p.numel() for p in parameters]), strict=True):
+        parameter.grad = part.view_as(parameter).clone()
+
+
+def _mean(tensor: Tensor, fabric: Fabric) -> Tensor:
+    """The mean over processes."""
+    if fabric.world_size == 1:
+        return tensor
+    reduced = fabric.all_reduce(tensor, reduce_op="mean")
+    assert isinstance(reduced, Tensor)  # Fabric also reduces trees
+    return reduced
+
+
+def _scale(fabric: Fabric, values: Tensor) -> float:
+    """By what losses are multiplied under float16; the optimizer divides gradients by it."""
+    scaler = getattr(fabric.strategy.precision, "scaler", None)
+    if scaler is None:
+        return 1.0
+    scaler.scale(values.detach()[:1])  # it makes its number at the first call
+    return float(scaler.get_scale())
