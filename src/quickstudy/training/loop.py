@@ -235,6 +235,10 @@ class Loop:
         if self._scaler is not None:
             self._scaler.load_state_dict(state["scaler"])
         if isinstance(self.backward, Backward):
+            if "backward" not in state:
+                raise ValueError(
+                    f"the checkpoint in {self.folder} was written before `backward` had a state; choose another folder"
+                )
             self.backward.load_state_dict(state["backward"])
 
 
