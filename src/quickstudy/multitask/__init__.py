@@ -2,14 +2,17 @@
 
 from quickstudy.multitask.attention import TaskAttention
 from quickstudy.multitask.batch import NamedBatch, SharedBatch
+from quickstudy.multitask.census import census_income
 from quickstudy.multitask.conditioned import TaskConditioned
 from quickstudy.multitask.cross_stitch import CrossStitch
 from quickstudy.multitask.from_targets import shared_tasks
 from quickstudy.multitask.mixed import MixedSplit
 from quickstudy.multitask.module import NamedModule
 from quickstudy.multitask.multi_gate import MultiGateMixture
+from quickstudy.multitask.multi_mnist import multi_mnist
 from quickstudy.multitask.named import NamedSplit, NamedTasks, named_tasks
 from quickstudy.multitask.objective import Objective
+from quickstudy.multitask.parkinsons import parkinsons
 from quickstudy.multitask.progressive import ProgressiveExtraction
 from quickstudy.multitask.separate import SeparateNetworks
 from quickstudy.multitask.shared import SharedSplit
@@ -31,6 +34,9 @@ __all__ = [
     "SharedSplit",
     "TaskAttention",
     "TaskConditioned",
+    "census_income",
+    "multi_mnist",
     "named_tasks",
+    "parkinsons",
     "shared_tasks",
 ]
