@@ -23,7 +23,10 @@ default_role = "code"  # docstrings write `names` with one backtick, as Markdown
 
 autodoc_member_order = "groupwise"
 autodoc_preserve_defaults = True
-autodoc_default_options = {"members": True, "imported-members": True}
+# scikit-learn makes the last ones, and describes them with references into its own site.
+autodoc_default_options = {
+    "members": True, "imported-members": True, "exclude-members": "set_score_request, set_fit_request",
+}  # fmt: skip
 napoleon_use_ivar = True
 napoleon_custom_sections = [("Class attributes", "params_style")]
 python_maximum_signature_line_length = 88

@@ -73,7 +73,9 @@ def test_signatures_are_those_of_the_source(site: Path) -> None:
     assert signature_of(qs.tasks.EpisodeShape) is None
 
 
-PACKAGES = ["tasks", "networks", "learners", "multitask", "training", "evaluation", "recipes", "reporting", "rebuild"]
+PACKAGES = [
+    "tasks", "networks", "learners", "multitask", "estimators", "training", "evaluation", "recipes", "reporting", "rebuild",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("package", PACKAGES)

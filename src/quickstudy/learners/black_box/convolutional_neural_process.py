@@ -10,6 +10,7 @@ Gordon et al., "Convolutional Conditional Neural Processes", ICLR 2020.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -64,7 +65,7 @@ class ConvolutionalNeuralProcess(Learner):
     def __init__(
         self,
         likelihood: Likelihood,
-        interval: tuple[float, float] = (-2.0, 2.0),
+        interval: Sequence[float] = (-2.0, 2.0),
         resolution: int = 16,
         channels: int = 64,
         layers: int = 6,
