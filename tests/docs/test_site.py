@@ -74,8 +74,17 @@ def test_signatures_are_those_of_the_source(site: Path) -> None:
 
 
 PACKAGES = [
-    "tasks", "networks", "learners", "multitask", "estimators", "training", "evaluation", "recipes", "reporting", "rebuild",
-]  # fmt: skip
+    "tasks",
+    "networks",
+    "learners",
+    "multitask",
+    "estimators",
+    "training",
+    "evaluation",
+    "recipes",
+    "reporting",
+    "rebuild",
+]
 
 
 @pytest.mark.parametrize("package", PACKAGES)
