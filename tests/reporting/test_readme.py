@@ -46,11 +46,12 @@ def test_machine_and_command_stand_below() -> None:
         "claim": "Fast.",
         "command": "python benchmarks/x.py",
         "machine": {"cores": 2, "cpu": "A chip", "gpu": None, "torch": "2.13.0"},
-        "metrics": {"speed": 12345, "seconds": [1.5, 2.5]},
+        "metrics": {"speed": 12345, "seconds": [1.5, 2.5], "best": "one, two"},
     }
     text = markdown(card)
     assert "| speed | 12,345 |" in text
     assert "| seconds | 1.5, 2.5 |" in text
+    assert "| best | one, two |" in text
     assert "`python benchmarks/x.py`; 2 × A chip, torch 2.13.0" in text
 
 

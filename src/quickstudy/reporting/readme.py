@@ -81,6 +81,8 @@ def _benchmark(card: Mapping[str, Any]) -> list[list[str]]:
             shown = metric_cell("accuracy", value)
         elif isinstance(value, list):
             shown = ", ".join(map(str, value))
+        elif isinstance(value, str):
+            shown = value
         else:
             shown = f"{value:,}"
         rows.append([name, shown])
