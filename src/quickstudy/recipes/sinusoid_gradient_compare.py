@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from quickstudy.evaluation import SinusoidOracle
-from quickstudy.learners import R2D2, FromScratch
+from quickstudy.learners import R2D2, FineTuning, FromScratch, RidgeRegression
 from quickstudy.networks import MLP
 from quickstudy.recipes.gradient_learners import InnerLoops
 from quickstudy.recipes.recipe import Contestant, Recipe, Training, option, recipe
@@ -18,7 +18,8 @@ _CONTEXTS = 5
 
 @recipe
 class SinusoidGradientCompare(Recipe):
-    """One training each, of 10 points and 5 inner steps, beside the Bayes-optimal floor and training from scratch.
+    """One training each, of 10 points and 5 inner steps, beside plain transfer, training from scratch and the
+    Bayes-optimal floor.
 
     The network is an MLP of 40 and 40 (Finn et al., 2017). Implicit MAML takes three times the inner steps, since it
     needs to come near a minimum. R2-D2 has no steps to count.
@@ -76,6 +77,15 @@ class SinusoidGradientCompare(Recipe):
         return {
             **entered,
             "R2-D2": Contestant(lambda: R2D2(MLP(1, (40, 40)), Gaussian()), training, 100),
+            "ridge regression": Contestant(
+                lambda: RidgeRegression(MLP(1, (40, 40)), Gaussian()), training, 100, role="transfer"
+            ),
+            "fine-tuning": Contestant(
+                lambda: FineTuning(MLP(1, (40, 40)), Gaussian(), steps=100, rate=1e-2),
+                batch_size=100,
+                role="transfer",
+                like="ridge regression",
+            ),
             "from scratch": Contestant(
                 lambda: FromScratch(MLP(1, (40, 40)), Gaussian(), steps=500, rate=1e-2), batch_size=100, role="baseline"
             ),
