@@ -23,7 +23,7 @@ from quickstudy.multitask import (
     named_tasks,
     shared_tasks,
 )
-from quickstudy.networks import MLP, Flat
+from quickstudy.networks import MLP, Inputs
 from quickstudy.tasks import Bernoulli, Categorical, Gaussian
 
 RNG = np.random.default_rng(1)
@@ -35,10 +35,10 @@ MAKE: dict[str, Callable[[dict], NamedModule]] = {
     "concatenate": lambda those: TaskConditioned(MLP(4, (8,)), those, conditioning="concatenate", hidden=6),
     "multiply": lambda those: TaskConditioned(MLP(4, (8,)), those, conditioning="multiply", hidden=6),
     "film": lambda those: TaskConditioned(MLP(4, (8,)), those, hidden=6),
-    "stitch": lambda those: CrossStitch(Flat(4), those, (8, 6)),
-    "attention": lambda those: TaskAttention(Flat(4), those, (8, 6)),
-    "mixture": lambda those: MultiGateMixture(Flat(4), those, 4, (8, 6), (5,)),
-    "progressive": lambda those: ProgressiveExtraction(Flat(4), those, 2, 3, 2, (8, 6), (5,)),
+    "stitch": lambda those: CrossStitch(Inputs(4), those, (8, 6)),
+    "attention": lambda those: TaskAttention(Inputs(4), those, (8, 6)),
+    "mixture": lambda those: MultiGateMixture(Inputs(4), those, 4, (8, 6), (5,)),
+    "progressive": lambda those: ProgressiveExtraction(Inputs(4), those, 2, 3, 2, (8, 6), (5,)),
 }
 CONDITIONED = ("concatenate", "multiply", "film")
 
@@ -195,7 +195,7 @@ def copied(target: nn.Module, source: nn.Module) -> None:
 
 
 def test_one_expert_is_a_shared_bottom() -> None:
-    mixture = MultiGateMixture(Flat(4), LIKELIHOODS, 1, (8,))
+    mixture = MultiGateMixture(Inputs(4), LIKELIHOODS, 1, (8,))
     bottom = SharedBottom(MLP(4, (8,)), LIKELIHOODS)
     bottom.network.layers[0].weight.data.copy_(mixture.mixture.layers[0].weight[0].T)
     bottom.network.layers[0].bias.data.copy_(mixture.mixture.layers[0].bias[0])
@@ -207,8 +207,8 @@ def test_one_expert_is_a_shared_bottom() -> None:
 
 
 def test_extraction_without_experts_of_tasks_is_a_mixture() -> None:
-    mixture = MultiGateMixture(Flat(4), LIKELIHOODS, 3, (8,))
-    progressive = ProgressiveExtraction(Flat(4), LIKELIHOODS, 0, 3, 1, (8,))
+    mixture = MultiGateMixture(Inputs(4), LIKELIHOODS, 3, (8,))
+    progressive = ProgressiveExtraction(Inputs(4), LIKELIHOODS, 0, 3, 1, (8,))
     copied(progressive.extraction[0].shared_experts, mixture.mixture)
     copied(progressive.extraction[0].gates, mixture.gates)
     copied(progressive.heads, mixture.heads)
@@ -218,14 +218,14 @@ def test_extraction_without_experts_of_tasks_is_a_mixture() -> None:
 
 
 def test_stitches_that_take_nothing_of_others_are_separate_networks() -> None:
-    stitch, separate = CrossStitch(Flat(4), LIKELIHOODS, (8,), own=1.0), SeparateNetworks(MLP(4, (8,)), LIKELIHOODS)
+    stitch, separate = CrossStitch(Inputs(4), LIKELIHOODS, (8,), own=1.0), SeparateNetworks(MLP(4, (8,)), LIKELIHOODS)
     separate.weights[0].data.copy_(stitch.layers[0].weight.data.mT)
     separate.weights[1].data.copy_(stitch.layers[0].bias.data)
     copied(separate.heads, stitch.heads)
     batch = batches(False)["apart"]
     for task, loss in separate(batch).items():
         assert_close(stitch(batch)[task], loss)
-    assert_close(CrossStitch(Flat(4), LIKELIHOODS, (8,)).sharing[0], torch.full((3, 3), 0.05).fill_diagonal_(0.9))
+    assert_close(CrossStitch(Inputs(4), LIKELIHOODS, (8,)).sharing[0], torch.full((3, 3), 0.05).fill_diagonal_(0.9))
 
 
 def test_without_conditioning_tasks_are_ignored() -> None:
@@ -267,7 +267,7 @@ def test_expert_dropout() -> None:
     assert ((shares == 0).float().mean(0) - 0.5 * (1 - 1 / 8)).abs().max() < 0.03
     kept = shares > 0
     assert_close(shares, (whole * kept) / (whole * kept).sum(-1, keepdim=True))
-    model = MultiGateMixture(Flat(4), LIKELIHOODS, 4, dropout=0.5)
+    model = MultiGateMixture(Inputs(4), LIKELIHOODS, 4, dropout=0.5)
     batch = batches(False)["shared"]
     assert model(batch)["a"] != model(batch)["a"]
     model.eval()
@@ -291,15 +291,15 @@ def test_separate_networks_start_differently() -> None:
             lambda: TaskConditioned(MLP(4), ALIKE, {"a": [1.0], "b": [1.0], "c": []}),
             "descriptors must be of one",
         ),
-        (lambda: CrossStitch(Flat(4), ALIKE, ()), "hidden must be positive widths of 1 or more"),
-        (lambda: CrossStitch(Flat(4), ALIKE, own=2.0), "own must be a share"),
-        (lambda: MultiGateMixture(Flat(4), ALIKE, 0), "experts must be at least 1"),
-        (lambda: MultiGateMixture(Flat(4), ALIKE, dropout=1.0), "dropout must be a probability below 1"),
-        (lambda: ProgressiveExtraction(Flat(4), ALIKE, shared=0), "shared and levels at least 1"),
-        (lambda: TaskAttention(Flat(4), {}), "likelihoods is empty"),
-        (lambda: TaskAttention(Flat(4), {"a": Objective(Gaussian()), "": Gaussian()}), "names a task ''"),
-        (lambda: Flat(0), "inputs must be at least 1"),
-        (lambda: Flat(3)(torch.zeros(1, 2, 4), torch.ones(1, 2, dtype=torch.bool)), "Flat takes 3 floating-point"),
+        (lambda: CrossStitch(Inputs(4), ALIKE, ()), "hidden must be positive widths of 1 or more"),
+        (lambda: CrossStitch(Inputs(4), ALIKE, own=2.0), "own must be a share"),
+        (lambda: MultiGateMixture(Inputs(4), ALIKE, 0), "experts must be at least 1"),
+        (lambda: MultiGateMixture(Inputs(4), ALIKE, dropout=1.0), "dropout must be a probability below 1"),
+        (lambda: ProgressiveExtraction(Inputs(4), ALIKE, shared=0), "shared and levels at least 1"),
+        (lambda: TaskAttention(Inputs(4), {}), "likelihoods is empty"),
+        (lambda: TaskAttention(Inputs(4), {"a": Objective(Gaussian()), "": Gaussian()}), "names a task ''"),
+        (lambda: Inputs(0), "inputs must be at least 1"),
+        (lambda: Inputs(3)(torch.zeros(1, 2, 4), torch.ones(1, 2, dtype=torch.bool)), "x must have 3 floating-point"),
     ],
 )
 @pytest.mark.unchecked

@@ -17,7 +17,7 @@ from torchjd.autojac import jac_to_grad, mtl_backward
 
 import quickstudy as qs
 from quickstudy.multitask import MultiGateMixture, SeparateNetworks, SharedBottom, shared_tasks
-from quickstudy.networks import MLP, Flat
+from quickstudy.networks import MLP, Inputs
 from quickstudy.tasks import Gaussian
 from quickstudy.training import Balanced, GradNorm, Sum, make_fabric
 
@@ -314,7 +314,7 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(name: str, tmp_path: Path
 
 
 def test_gates_and_heads_are_their_tasks_own(fabric: Fabric) -> None:
-    model = MultiGateMixture(Flat(3), dict.fromkeys(Y, Gaussian()), 3, (8,))
+    model = MultiGateMixture(Inputs(3), dict.fromkeys(Y, Gaussian()), 3, (8,))
     Balanced(A.MGDA(), model)(model(BATCH), fabric)
     expected = torch.autograd.grad(sum(model(BATCH).values()), model.own_parameters())
     for parameter, gradient in zip(model.own_parameters(), expected, strict=True):

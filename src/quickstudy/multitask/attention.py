@@ -29,7 +29,7 @@ class TaskAttention(NamedModule):
     g and h are each task's own, F is common.
 
     Args:
-        network: what comes before, shared by all: `Flat` for none.
+        network: what comes before, shared by all: `Inputs` for none.
         likelihoods: what the outputs of each task's head mean.
         hidden: widths of the blocks.
         reduction: mean or sum over the examples of a task.

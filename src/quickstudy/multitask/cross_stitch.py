@@ -26,7 +26,7 @@ class CrossStitch(NamedModule):
     """h_i ← Σ_j α_ij h_j after every layer; α is learned, and says who uses whose features.
 
     Args:
-        network: what comes before, shared by all: `Flat` for none.
+        network: what comes before, shared by all: `Inputs` for none.
         likelihoods: what the outputs of each task's head mean.
         hidden: widths of the layers of each task's network.
         own: α_ii at the start; the rest, up to one, is spread over the others.

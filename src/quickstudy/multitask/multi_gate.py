@@ -28,7 +28,7 @@ class MultiGateMixture(NamedModule):
     """y_i = h_i(Σ_k g_ik(x) f_k(x)), g_i = softmax(W_i x): MMoE.
 
     Args:
-        network: what comes before the experts, shared by all: `Flat` for none.
+        network: what comes before the experts, shared by all: `Inputs` for none.
         likelihoods: what the outputs of each task's head mean.
         experts: how many. With one this is a shared bottom.
         hidden: widths of the layers of an expert.

@@ -62,7 +62,7 @@ class ProgressiveExtraction(NamedModule):
     """PLE: what is common and what is a task's own are learned by different experts.
 
     Args:
-        network: what comes before the experts, shared by all: `Flat` for none.
+        network: what comes before the experts, shared by all: `Inputs` for none.
         likelihoods: what the outputs of each task's head mean.
         own: experts of every task; with none, and one level, this is a multi-gate mixture.
         shared: experts for all.

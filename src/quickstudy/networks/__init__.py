@@ -2,7 +2,6 @@
 
 from quickstudy.networks.conv4 import Conv4
 from quickstudy.networks.evaluating import evaluating
-from quickstudy.networks.flat import Flat
 from quickstudy.networks.frozen import Frozen, frozen_features
 from quickstudy.networks.gradients import OrientedGradients
 from quickstudy.networks.headed import Headed
@@ -18,7 +17,6 @@ __all__ = [
     "MLP",
     "POLICIES",
     "Conv4",
-    "Flat",
     "Frozen",
     "Headed",
     "Inputs",

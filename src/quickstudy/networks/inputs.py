@@ -14,9 +14,9 @@ __all__ = ["Inputs"]
 
 @register
 class Inputs(Network):
-    """Inputs as vectors, with nothing done to them: a transformer then reads them through its own linear map.
+    """Inputs as vectors, with nothing done to them: what follows reads them through layers of its own.
 
-    Before a function that is linear in its inputs, a layer with a ReLU is in the way.
+    Before a function that is linear in its inputs, say, a layer with a ReLU is in the way of a transformer.
 
     Args:
         inputs: numbers per example; axes after `[task, n]` are flattened.
