@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from quickstudy.arguments import check_whole
 from quickstudy.tasks import draws
 from quickstudy.tasks.episodes import Range
-from quickstudy.tasks.functions import FunctionSplit, normal
+from quickstudy.tasks.functions import FunctionSplit
 from quickstudy.tasks.source import TaskSource
 
 __all__ = ["DecisionTreeSplit", "decision_trees"]
@@ -56,7 +56,7 @@ class DecisionTreeSplit(FunctionSplit):
     def values(self, parameters: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
         inner = 2**self.depth - 1
         asks = draws.integers(parameters[:, :inner], 0, self.dimensions - 1)
-        leaves = normal(parameters[:, inner:])
+        leaves = draws.normals(parameters[:, inner:])
         node = np.zeros(x.shape[:2], dtype=np.int64)  # the children of node i are 2 i + 1 and 2 i + 2
         for _ in range(self.depth):
             coordinate = np.take_along_axis(asks, node, 1)

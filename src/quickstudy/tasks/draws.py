@@ -12,8 +12,9 @@ from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
-__all__ = ["distinct", "integers", "rounds", "uniforms", "weighted"]
+__all__ = ["distinct", "integers", "normals", "rounds", "uniforms", "weighted"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -53,6 +54,12 @@ def uniforms(seed: int, stream: str, first: int, count: int, each: int) -> Float
 def integers(uniform: Floats, low: Integers | int, high: Integers | int) -> Integers:
     """Uniform integers of [low, high], both ends included, from uniform numbers."""
     return (low + np.floor(uniform * (np.asarray(high) - low + 1))).astype(np.int64)
+
+
+def normals(uniform: Floats) -> Floats:
+    """Standard normal numbers from uniform numbers."""
+    # The smallest uniform number is 0, where the inverse of the normal distribution is −∞.
+    return ndtri(np.maximum(uniform, 2.0**-54))
 
 
 def distinct(uniform: Floats, population: Integers | int) -> Integers:

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from scipy.special import ndtri
 from torch import Tensor
 
 from quickstudy.arguments import check_real, check_whole
@@ -23,7 +22,7 @@ from quickstudy.tasks.batch import Examples, TaskBatch
 from quickstudy.tasks.episodes import Range, bounds
 from quickstudy.tasks.source import Split
 
-__all__ = ["FunctionSplit", "normal"]
+__all__ = ["FunctionSplit"]
 
 
 class FunctionSplit(Split):
@@ -87,9 +86,9 @@ class FunctionSplit(Split):
         total = high + self.queries
         numbers = self._numbers(first, count, seed)
         sizes, own, places, noise = np.split(numbers, np.cumsum([1, self.parameters, total * self.dimensions]), axis=1)
-        x = normal(places).reshape(count, total, self.dimensions)
+        x = draws.normals(places).reshape(count, total, self.dimensions)
         x *= np.where(np.arange(total) < high, self.scale, self.query_scale)[:, None]
-        y = self.values(own, x) + self.noise * normal(noise)
+        y = self.values(own, x) + self.noise * draws.normals(noise)
         mask = torch.from_numpy(np.arange(high) < draws.integers(sizes[:, 0], low, high)[:, None])
         inputs, targets = torch.from_numpy(x).float(), torch.from_numpy(y).float()
         support = Examples(inputs[:, :high], targets[:, :high], mask)
@@ -118,9 +117,3 @@ class FunctionSplit(Split):
             "data": self.family, "dimensions": self.dimensions, "shots": self.shots, "queries": self.queries,
             "noise": self.noise, "scale": self.scale, "query scale": self.query_scale,
         }  # fmt: skip
-
-
-def normal(uniform: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Standard normal numbers from uniform ones."""
-    # The smallest uniform number is 0, where the inverse of the normal distribution is −∞.
-    return ndtri(np.maximum(uniform, 2.0**-54))

@@ -12,7 +12,6 @@ import math
 
 import numpy as np
 import torch
-from scipy.special import ndtri
 
 from quickstudy.arguments import check_real, check_whole
 from quickstudy.tasks import draws
@@ -68,8 +67,7 @@ class GaussianProcessSplit(Split):
         numbers = draws.uniforms(seed, f"gaussian processes/{self.name}", first, count, 1 + own + 3 * total)
         sizes, member, x, value, noise = np.split(numbers, np.cumsum([1, own, total, total]), axis=1)
         x = self.interval[0] + (self.interval[1] - self.interval[0]) * x
-        # The smallest uniform number is 0, where the inverse of the normal distribution is −∞.
-        value, noise = (ndtri(np.maximum(part, 2.0**-54)) for part in (value, noise))
+        value, noise = draws.normals(value), draws.normals(noise)
         places = torch.from_numpy(x)
         covariance = self.kernel.covariance(torch.from_numpy(member), places, places)
         jitter = JITTER * covariance.diagonal(dim1=1, dim2=2)

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quickstudy.arguments import check_whole
+from quickstudy.tasks import draws
 from quickstudy.tasks.episodes import Range
-from quickstudy.tasks.functions import FunctionSplit, normal
+from quickstudy.tasks.functions import FunctionSplit
 from quickstudy.tasks.source import TaskSource
 
 __all__ = ["LinearFunctionSplit", "linear_functions"]
@@ -55,7 +56,7 @@ class LinearFunctionSplit(FunctionSplit):
 
     def weights(self, parameters: NDArray[np.float64]) -> NDArray[np.float64]:
         """w / √k `[task, d]`."""
-        weights, keys = np.split(normal(parameters), 2, axis=1)
+        weights, keys = np.split(draws.normals(parameters), 2, axis=1)
         if self.sparsity is None:
             return weights / np.sqrt(self.dimensions)
         rank = keys.argsort(1).argsort(1)  # a random order of the coordinates

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quickstudy.arguments import check_whole
+from quickstudy.tasks import draws
 from quickstudy.tasks.episodes import Range
-from quickstudy.tasks.functions import FunctionSplit, normal
+from quickstudy.tasks.functions import FunctionSplit
 from quickstudy.tasks.source import TaskSource
 
 __all__ = ["ReLUNetworkSplit", "relu_networks"]
@@ -50,7 +51,7 @@ class ReLUNetworkSplit(FunctionSplit):
         return self.hidden * (self.dimensions + 1)
 
     def values(self, parameters: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
-        last, first = np.split(normal(parameters), [self.hidden], axis=1)
+        last, first = np.split(draws.normals(parameters), [self.hidden], axis=1)
         first = first.reshape(-1, self.dimensions, self.hidden)
         # Summed coordinate by coordinate, in an order that does not depend on how many tasks there are, as that of a
         # matrix product may.

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from scipy.special import ndtri
 from torch import Tensor
 
 from quickstudy.arguments import check_real, check_whole
@@ -56,8 +55,7 @@ class SinusoidSplit(Split):
         numbers = self._numbers(first, count, seed)
         amplitude, phase = _amplitude_and_phase(numbers)
         x = INPUT[0] + (INPUT[1] - INPUT[0]) * numbers[:, 3 : 3 + total]
-        # The smallest uniform number is 0, where the inverse of the normal distribution is −∞.
-        y = amplitude * np.sin(x - phase) + self.noise * ndtri(np.maximum(numbers[:, 3 + total :], 2.0**-54))
+        y = amplitude * np.sin(x - phase) + self.noise * draws.normals(numbers[:, 3 + total :])
         mask = np.arange(high) < draws.integers(numbers[:, 2], low, high)[:, None]
         inputs, targets = torch.from_numpy(x).float()[..., None], torch.from_numpy(y).float()
         support = Examples(inputs[:, :high], targets[:, :high], torch.from_numpy(mask))

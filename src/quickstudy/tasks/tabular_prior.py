@@ -22,7 +22,6 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from quickstudy.arguments import check_whole
 from quickstudy.tasks import draws
@@ -159,13 +158,13 @@ class _Model:
         linked[:, 0] = (linked[:, 0] & self.active[:, None]) | (
             (np.arange(_NODES) % number)[..., None] == np.arange(_NODES)
         )
-        weights = _normal(links[:, 0]) * linked / np.sqrt(linked.sum(-1, keepdims=True))
+        weights = draws.normals(links[:, 0]) * linked / np.sqrt(linked.sum(-1, keepdims=True))
         # In half of the tables all nodes of a layer have the same function, in the others each its own.
         common, own = kinds[:, :_DEPTH, None], kinds[:, _DEPTH:].reshape(count, _DEPTH, _NODES)
         function = draws.integers(np.where(uniform[..., None] < 0.5, common, own), 0, _FUNCTIONS - 1)
-        scale = 10.0 ** (-2.5 + 2 * level[..., None]) * np.exp(_normal(spread).reshape(count, _DEPTH, _NODES) / 2)
-        shift = _normal(offset).reshape(count, _DEPTH, _NODES)
-        noise = _normal(noise)
+        scale = 10.0 ** (-2.5 + 2 * level[..., None]) * np.exp(draws.normals(spread).reshape(count, _DEPTH, _NODES) / 2)
+        shift = draws.normals(offset).reshape(count, _DEPTH, _NODES)
+        noise = draws.normals(noise)
         layers = [noise[:, :, 0]]
         for depth in range(_DEPTH):
             caused = np.matmul(layers[-1], weights[:, depth].transpose(0, 2, 1)) + shift[:, depth, None]
@@ -214,11 +213,6 @@ def _labels(
     code = (rank[..., None] >= ends[:, None]).sum(-1)
     names = np.argsort(np.where(exists, uniform[:, 1 + most :], 2.0), 1)
     return np.take_along_axis(names, code, 1), ways
-
-
-def _normal(uniform: Floats) -> Floats:
-    # The smallest uniform number is 0, where the inverse of the normal distribution is −∞.
-    return ndtri(np.maximum(uniform, 2.0**-54))
 
 
 def _standardised(y: Floats, real: NDArray[np.bool_]) -> Floats:
