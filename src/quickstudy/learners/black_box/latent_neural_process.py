@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from quickstudy.arguments import check_seed, check_whole
 from quickstudy.learners.black_box.conditioned import Condition, Conditioned
-from quickstudy.learners.black_box.neural_process import Reader, masked_mean
+from quickstudy.learners.black_box.neural_process import Reader, masked_mean, read_on
 from quickstudy.learners.learner import Learner
 from quickstudy.learners.phi import Phi, check_phi
 from quickstudy.networks import MLP, Policy, as_network
@@ -133,10 +133,8 @@ class LatentNeuralProcess(Learner):
 
     def _update(self, phi: Phi, examples: Examples) -> Phi:
         features, _ = self.network(examples.x, examples.mask, phi["statistics"])
-        new, count = masked_mean(self.reader(features, examples.y), examples.mask), examples.count.to(phi["h"].dtype)
-        total = phi["count"] + count
-        share = (count / total.clamp(min=1))[:, None]
-        return {**phi, **self._phi((1 - share) * phi["h"] + share * new, total, phi["statistics"])}
+        read = read_on(phi, self.reader(features, examples.y), examples)
+        return {**phi, **self._phi(*read, phi["statistics"])}
 
     def _decoded(
         self, features: Float[Tensor, "task n features"], z: Float[Tensor, "task sample latent"]

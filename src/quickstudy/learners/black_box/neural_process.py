@@ -78,10 +78,8 @@ class ConditionalNeuralProcess(Learner):
 
     def _update(self, phi: Phi, examples: Examples) -> Phi:
         features, _ = self.network(examples.x, examples.mask, phi["statistics"])
-        new, count = masked_mean(self.reader(features, examples.y), examples.mask), examples.count.to(phi["h"].dtype)
-        total = phi["count"] + count
-        share = (count / total.clamp(min=1))[:, None]
-        return {**phi, "h": (1 - share) * phi["h"] + share * new, "count": total}
+        h, count = read_on(phi, self.reader(features, examples.y), examples)
+        return {**phi, "h": h, "count": count}
 
     def _outputs(self, phi: Phi, x: Tree, mask: Bool[Tensor, "task n"]) -> Float[Tensor, "task n outputs"]:
         features, _ = self.network(x, mask, phi["statistics"])
@@ -115,3 +113,13 @@ class Reader(nn.Module):
 def masked_mean(values: Float[Tensor, "task n width"], mask: Bool[Tensor, "task n"]) -> Float[Tensor, "task width"]:
     """Over the real examples; 0 where there are none."""
     return torch.where(mask[..., None], values, 0.0).sum(1) / mask.sum(1).clamp(min=1)[:, None]
+
+
+def read_on(
+    phi: Phi, values: Float[Tensor, "task n width"], examples: Examples
+) -> tuple[Float[Tensor, "task width"], Float[Tensor, " task"]]:
+    """The mean h of what φ has read and of the `values` of further examples, and of how many it is."""
+    count = examples.count.to(phi["h"].dtype)
+    total = phi["count"] + count
+    share = (count / total.clamp(min=1))[:, None]
+    return (1 - share) * phi["h"] + share * masked_mean(values, examples.mask), total
