@@ -13,7 +13,7 @@ import pandas as pd
 
 from quickstudy.multitask.from_targets import shared_tasks
 from quickstudy.multitask.named import NamedTasks
-from quickstudy.tasks.datasets.storage import given_folder
+from quickstudy.tasks.datasets.storage import given_file
 
 __all__ = ["census_income"]
 
@@ -41,12 +41,7 @@ def census_income(
         FileNotFoundError: the file is not there.
         ValueError: it is damaged.
     """
-    given = given_folder("census_income_kdd") if folder is None else Path(folder)
-    path = None if given is None else given / _FILE
-    if path is None or not path.is_file():
-        raise FileNotFoundError(
-            f"there is no {path or _FILE}; get it from the UCI repository (number 117) and give its folder"
-        )
+    path = given_file(folder, "census_income_kdd", _FILE, 117)
     try:
         content = gzip.decompress(path.read_bytes())
         table = pd.read_csv(io.BytesIO(content), header=None, skipinitialspace=True, dtype=str, keep_default_na=False)

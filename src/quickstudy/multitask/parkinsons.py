@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from quickstudy.multitask.named import NamedTasks, named_tasks
-from quickstudy.tasks.datasets.storage import given_folder
+from quickstudy.tasks.datasets.storage import given_file
 
 __all__ = ["parkinsons"]
 
@@ -46,12 +46,7 @@ def parkinsons(
     """
     if target not in _TARGETS:
         raise ValueError(f"target must be one of {', '.join(_TARGETS)}, got {target!r}")
-    given = given_folder("parkinsons_telemonitoring") if folder is None else Path(folder)
-    path = None if given is None else given / _FILE
-    if path is None or not path.is_file():
-        raise FileNotFoundError(
-            f"there is no {path or _FILE}; get it from the UCI repository (number 189) and give its folder"
-        )
+    path = given_file(folder, "parkinsons_telemonitoring", _FILE, 189)
     try:
         table = pd.read_csv(io.BytesIO(path.read_bytes()))
         patients, scores = table.pop("subject#").to_numpy(), table[_TARGETS[target]].to_numpy(np.float64)

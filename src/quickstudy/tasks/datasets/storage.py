@@ -24,7 +24,7 @@ from torch import Tensor
 from quickstudy.files import replacing
 from quickstudy.progress import console
 
-__all__ = ["cache_folder", "download", "fingerprint", "given_folder", "packed", "scratch"]
+__all__ = ["cache_folder", "download", "fingerprint", "given_file", "given_folder", "packed", "scratch"]
 
 _TIMEOUT = 60.0  # seconds without an answer
 _TABLES = (".csv", ".txt")
@@ -50,6 +50,21 @@ def given_folder(name: str) -> Path | None:
         raise FileNotFoundError(f"QUICKSTUDY_DATA is {root!r}, which is not a folder")
     folder = Path(root) / name
     return folder if folder.is_dir() else None
+
+
+def given_file(folder: Path | str | None, data: str, file: str, number: int) -> Path:
+    """A file of the UCI repository, in the folder that was given or in that of `data` below `QUICKSTUDY_DATA`.
+
+    Raises:
+        FileNotFoundError: it is not there; the message says where the publisher has it.
+    """
+    given = given_folder(data) if folder is None else Path(folder)
+    path = None if given is None else given / file
+    if path is None or not path.is_file():
+        raise FileNotFoundError(
+            f"there is no {path or file}; get it from the UCI repository (number {number}) and give its folder"
+        )
+    return path
 
 
 def download(address: str, md5: str, path: Path) -> Path:
