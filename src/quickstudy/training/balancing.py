@@ -202,8 +202,9 @@ class Balanced(Backward):
             # Under float16, what overflows is left out by the scaler; otherwise the loop stops, and names the step.
             return torch.full_like(torch.cat([leaf.flatten() for leaf in self.shared]), torch.nan)
         if not _weighs(self.method):
-            ask = lambda there: self.method(own[there])  # noqa: E731
-            return self._seeded(lambda: ask(there), fabric) * scale if there.any() else torch.zeros_like(rows[0])
+            if not there.any():
+                return torch.zeros_like(rows[0])
+            return self._seeded(lambda: self.method(own[there]), fabric) * scale
         self.weights = self._asked(
             there, lambda there: self._by_gradients(means[there], own[there], gram[there][:, there]), fabric, means
         )
