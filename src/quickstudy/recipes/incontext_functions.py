@@ -6,18 +6,15 @@ from functools import partial
 
 from quickstudy.evaluation import LinearOracle
 from quickstudy.learners import (
-    DecoderTransformer,
     GradientBoosting,
     GreedyTree,
-    InContextTransformer,
     Lasso,
     Learner,
-    NearestNeighbour,
 )
-from quickstudy.networks import Inputs
+from quickstudy.recipes.function_learners import function_learners
 from quickstudy.recipes.recipe import Contestant, Recipe, Role, Training, option, recipe
 from quickstudy.reporting import Outcome, best_of
-from quickstudy.tasks import Gaussian, TaskSource, decision_trees, linear_functions, relu_networks
+from quickstudy.tasks import TaskSource, decision_trees, linear_functions, relu_networks
 
 __all__ = ["InContextFunctions"]
 
@@ -84,19 +81,11 @@ class InContextFunctions(Recipe):
         return {"least squares": (least_squares, "baseline")}
 
     def contestants(self) -> dict[str, Contestant]:
-        chosen, d = self.settings, self.settings.dimensions
+        chosen = self.settings
         source = self._source((0, max(_EXAMPLES[:-1])), queries=12)
         training = Training(source.train, chosen.steps, chosen.tasks, 2e-3)
         return {
-            "decoder": Contestant(
-                lambda: DecoderTransformer(Inputs(d), Gaussian(), width=64, layers=3, paired=True), training, 100
-            ),
-            "set transformer": Contestant(
-                lambda: InContextTransformer(Inputs(d), Gaussian(), width=64, layers=3), training, 100
-            ),
-            "nearest neighbour": Contestant(
-                lambda: NearestNeighbour(likelihood=Gaussian(), neighbours=3), batch_size=100, role="baseline"
-            ),
+            **function_learners(chosen.dimensions, training),
             **{
                 name: Contestant(build, batch_size=100, role=role) for name, (build, role) in self._references().items()
             },

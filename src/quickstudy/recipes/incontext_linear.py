@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from quickstudy.evaluation import LinearOracle, compare
-from quickstudy.learners import DecoderTransformer, InContextTransformer, NearestNeighbour
-from quickstudy.networks import Inputs
+from quickstudy.recipes.function_learners import function_learners
 from quickstudy.recipes.recipe import Contestant, Recipe, Training, option, recipe
 from quickstudy.reporting import Outcome
-from quickstudy.tasks import Gaussian, TaskSource, linear_functions
+from quickstudy.tasks import TaskSource, linear_functions
 
 __all__ = ["InContextLinear"]
 
@@ -71,15 +70,7 @@ class InContextLinear(Recipe):
         training = Training(source.train, chosen.steps, chosen.tasks, 2e-3)
         d, best = chosen.dimensions, "ridge regression" if chosen.noise else "least squares"
         return {
-            "decoder": Contestant(
-                lambda: DecoderTransformer(Inputs(d), Gaussian(), width=64, layers=3, paired=True), training, 100
-            ),
-            "set transformer": Contestant(
-                lambda: InContextTransformer(Inputs(d), Gaussian(), width=64, layers=3), training, 100
-            ),
-            "nearest neighbour": Contestant(
-                lambda: NearestNeighbour(likelihood=Gaussian(), neighbours=3), batch_size=100, role="baseline"
-            ),
+            **function_learners(d, training),
             best: Contestant(lambda: LinearOracle(d, chosen.noise), batch_size=100, role="optimum"),
         }
 
