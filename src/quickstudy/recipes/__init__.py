@@ -2,6 +2,7 @@
 
 from quickstudy.recipes.glyphs_compare import GlyphsCompare
 from quickstudy.recipes.gp_processes import GPProcesses
+from quickstudy.recipes.icl_emergence import ICLEmergence
 from quickstudy.recipes.incontext_functions import InContextFunctions
 from quickstudy.recipes.incontext_linear import InContextLinear
 from quickstudy.recipes.inner_loop_questions import InnerLoopQuestions
@@ -34,6 +35,7 @@ __all__ = [
     "Contestant",
     "GPProcesses",
     "GlyphsCompare",
+    "ICLEmergence",
     "InContextFunctions",
     "InContextLinear",
     "InnerLoopQuestions",

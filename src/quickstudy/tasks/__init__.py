@@ -25,6 +25,7 @@ from quickstudy.tasks.linear_functions import LinearFunctionSplit, linear_functi
 from quickstudy.tasks.mixture import Mixture
 from quickstudy.tasks.pool import ClassPool, part_classes
 from quickstudy.tasks.relu_networks import ReLUNetworkSplit, relu_networks
+from quickstudy.tasks.sequences import LabelledSequences, Renamed
 from quickstudy.tasks.sinusoids import SinusoidSplit, sinusoids
 from quickstudy.tasks.source import Kind, Sampler, Split, TaskSource
 from quickstudy.tasks.tables import from_table
@@ -54,6 +55,7 @@ __all__ = [
     "HorizontalFlip",
     "Kernel",
     "Kind",
+    "LabelledSequences",
     "Likelihood",
     "LinearFunctionSplit",
     "Matern52",
@@ -62,6 +64,7 @@ __all__ = [
     "Plan",
     "QuarterTurns",
     "ReLUNetworkSplit",
+    "Renamed",
     "Rotation",
     "Sampler",
     "Shift",
