@@ -29,6 +29,7 @@ from quickstudy.recipes.report import report
 from quickstudy.recipes.run import run
 from quickstudy.recipes.sinusoid_gradient_compare import SinusoidGradientCompare
 from quickstudy.recipes.sinusoid_maml import SinusoidMAML
+from quickstudy.recipes.tabular_own_tables import TabularOwnTables
 from quickstudy.recipes.tabular_prior import TabularPrior
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "Recipe",
     "SinusoidGradientCompare",
     "SinusoidMAML",
+    "TabularOwnTables",
     "TabularPrior",
     "Training",
     "option",
