@@ -22,6 +22,7 @@ from quickstudy.recipes.questions import (
     QuestionLongTail,
     QuestionOrder,
     QuestionSavings,
+    QuestionSetOrSequence,
     QuestionShots,
 )
 from quickstudy.recipes.recipe import Contestant, Recipe, Training, option, recipe, recipes
@@ -55,6 +56,7 @@ __all__ = [
     "QuestionLongTail",
     "QuestionOrder",
     "QuestionSavings",
+    "QuestionSetOrSequence",
     "QuestionShots",
     "Recipe",
     "SinusoidGradientCompare",
