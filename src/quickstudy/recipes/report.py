@@ -7,7 +7,7 @@ from typing import Any
 
 from quickstudy.learners import Learner
 from quickstudy.recipes.recipe import recipes
-from quickstudy.recipes.run import drawn_fits, drawn_tasks
+from quickstudy.recipes.run import drawn_attention, drawn_fits, drawn_tasks
 from quickstudy.reporting import Episode, Panel, SavedRun, compare_runs, complete, open_run, write_report
 from quickstudy.tasks import TaskSource
 
@@ -42,22 +42,32 @@ def report(folders: Sequence[Path], out: Path) -> dict[str, Any]:
         card, logs, verdict, notes = several.card, several.logs, several.verdict, list(several.notes)
         if several.same_protocol:
             learners = several.learners
-    episodes, fits, problem = _draw(learners, runs[0], card)
-    write_report(card, out, logs=logs, episodes=episodes, fits=fits, notes=[*notes, *problem], verdict=verdict)
+    episodes, fits, attention, problem = _draw(learners, runs[0], card)
+    write_report(
+        card,
+        out,
+        logs=logs,
+        episodes=episodes,
+        fits=fits,
+        attention=attention,
+        notes=[*notes, *problem],
+        verdict=verdict,
+    )
     return card
 
 
 def _draw(
     learners: dict[str, Learner], run: SavedRun, card: dict[str, Any]
-) -> tuple[list[Episode], list[Panel], list[str]]:
-    """The drawn test tasks and fits, or why they could not be drawn: the data of a run may be elsewhere by now."""
+) -> tuple[list[Episode], list[Panel], list[Panel], list[str]]:
+    """The drawn test tasks, fits and attention, or why they could not be: the data of a run may be elsewhere by now."""
     if not learners:
-        return [], [], []
+        return [], [], [], []
     try:
         tests = _tests(run.folder)
-        return drawn_tasks(learners, tests, card), drawn_fits(learners, tests, card), []
+        drawn = (learners, tests, card)
+        return drawn_tasks(*drawn), drawn_fits(*drawn), drawn_attention(*drawn), []
     except (OSError, ValueError, KeyError, TypeError) as error:
-        return [], [], [f"The test tasks could not be drawn: {error}"]
+        return [], [], [], [f"The test tasks could not be drawn: {error}"]
 
 
 def _tests(folder: Path) -> dict[str, TaskSource]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from quickstudy.files import write_text
-from quickstudy.learners import GradientLearner, Learner
+from quickstudy.learners import GradientLearner, InContextTransformer, Learner
 from quickstudy.recipes.fewer_tasks import fewest_tasks, probe_fewer_tasks
 from quickstudy.recipes.one_run import WEIGHTS, OneRun, with_weights
 from quickstudy.recipes.recipe import Contestant, Recipe
@@ -20,6 +20,7 @@ from quickstudy.reporting import (
     Outcome,
     Panel,
     card,
+    draw_attention,
     draw_episode,
     draw_fits,
     entries,
@@ -32,7 +33,7 @@ from quickstudy.reporting import (
 from quickstudy.tasks import TaskSource
 from quickstudy.training import make_fabric, read_log
 
-__all__ = ["drawn_fits", "drawn_tasks", "run"]
+__all__ = ["drawn_attention", "drawn_fits", "drawn_tasks", "run"]
 
 _DRAWN = 2  # test tasks that a report shows
 _DRAWN_LEARNERS = 8
@@ -131,7 +132,8 @@ def run(
             result["verdict"] = result["answer"] = answer
     logs = {name: outcome.curves for name, outcome in outcomes.items() if outcome.curves}
     episodes, fits = drawn_tasks(learners, tests, result), drawn_fits(learners, tests, result)
-    write_report(result, folder / "report.html", logs=logs, episodes=episodes, fits=fits)
+    attention = drawn_attention(learners, tests, result)
+    write_report(result, folder / "report.html", logs=logs, episodes=episodes, fits=fits, attention=attention)
     write_card(result, folder / "result.json")
     return result
 
@@ -193,6 +195,31 @@ def drawn_fits(
     truth = getattr(source.test, "truth", None)
     known = None if truth is None else partial(truth, 0)
     return [draw_fits(drawn, batch, known, styles=numbers, title=f"Test task 0 of {protocol}, step by step")]
+
+
+def drawn_attention(
+    learners: Mapping[str, Learner], tests: Mapping[str, TaskSource], result: Mapping[str, Any]
+) -> list[Panel]:
+    """What queries attend to in the first test task of the first protocol, for every in-context transformer.
+
+    Args:
+        learners, tests, result: as of `drawn_tasks`.
+    """
+    protocol, source = next(iter(tests.items()))
+    numbers = {name: number for number, name in enumerate(entries(result))}
+    able = {
+        name: learner
+        for name, learner in learners.items()
+        if isinstance(learner, InContextTransformer)
+        and any(metric.startswith(f"{protocol}.") for metric in entries(result)[name]["metrics"])
+    }
+    batch = source.test.draw(0, 1, 0) if able else None
+    if batch is None or not batch.support.mask.any() or batch.support.y.ndim != 2:
+        return []
+    return [
+        draw_attention(learner, batch, style=numbers[name], title=name, name=f"attention{numbers[name]}")
+        for name, learner in list(able.items())[:2]
+    ]
 
 
 def _check_names(contestants: dict[str, Contestant]) -> None:

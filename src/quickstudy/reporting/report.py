@@ -44,6 +44,7 @@ def write_report(
     logs: Mapping[str, Sequence[Sequence[dict[str, Any]]]] | None = None,
     episodes: Sequence[Episode] = (),
     fits: Sequence[Panel] = (),
+    attention: Sequence[Panel] = (),
     notes: Sequence[str] = (),
     verdict: Headline | None = None,
 ) -> None:
@@ -55,6 +56,7 @@ def write_report(
         logs: by learner, the lines of every run's log.
         episodes: test tasks, drawn.
         fits: test tasks of which the fit is drawn step by step; shown where the card says how learners adapt.
+        attention: test tasks of which it is drawn what queries attend to.
         notes: what a reader must know beside the numbers, such as what could not be drawn.
         verdict: what stands at the top; by default what the card says.
     """
@@ -66,7 +68,7 @@ def write_report(
         lstrip_blocks=True,
     )
     page = environment.get_template("report.html.jinja").render(
-        _context(card, logs or {}, episodes, fits, notes, verdict)
+        _context(card, logs or {}, episodes, fits, attention, notes, verdict)
     )
     write_text(path, page)
 
@@ -76,6 +78,7 @@ def _context(
     logs: Mapping[str, Any],
     episodes: Sequence[Episode],
     fits: Sequence[Panel],
+    attention: Sequence[Panel],
     notes: Sequence[str],
     verdict: Headline | None,
 ) -> dict[str, Any]:
@@ -116,6 +119,7 @@ def _context(
         "adaptation_tasks": max((each.tasks for each in adapting.values()), default=0),
         "adaptation_learners": ", ".join(adapting),
         "adaptation_panels": [*adaptation_panels(adapting, styles), *fits] if adapting else [],
+        "attention_panels": list(attention),
         "calibration_protocol": calibration["protocol"],
         "calibration_panels": calibration_panels(calibration["learners"], errors, styles),
         "probe_protocol": probes["protocol"],
