@@ -94,13 +94,18 @@ class ICLEmergence(Recipe):
                 found = compare(outcomes[most].runs(protocol), outcomes[least].runs(protocol), "accuracy")
                 ends = f"{percent(outcomes[least], protocol)} without bursts, {percent(outcomes[most], protocol)} with"
                 parts.append(f"{series}, {protocol}: {ends} them alone ({found})")
-            mixed = {name: outcome.metrics() for name, outcome in outcomes.items() if outcome.series == series}
-            both = max(
-                mixed, key=lambda name: min(mixed[name][f"{p}.accuracy"].mean for p in ("in-context", "in-weights"))
-            )
+            both = max((name for name, o in outcomes.items() if o.series == series), key=partial(self._both, outcomes))
             scores = (f"{percent(outcomes[both], protocol)} {protocol}" for protocol in ("in-context", "in-weights"))
-            parts.append(f"the least of both is largest with {both}: {' and '.join(scores)}")
+            parts.append(f"both ways are learned best with {both}: {' and '.join(scores)}")
         return "; ".join(parts).capitalize() + "."
+
+    def _both(self, outcomes: Mapping[str, Outcome], name: str) -> float:
+        """The lesser of how far both scores are on the way from chance to all right."""
+        chance = {"in-context": 1 / 2, "in-weights": 1 / self.settings.classes}
+        return min(
+            (outcomes[name].metrics()[f"{protocol}.accuracy"].mean - least) / (1 - least)
+            for protocol, least in chance.items()
+        )
 
 
 def _source(split: Callable[[str], Split], protocol: dict[str, Any]) -> TaskSource:

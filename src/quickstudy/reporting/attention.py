@@ -24,7 +24,8 @@ def draw_attention(
     name: str = "attention",
 ) -> Panel:
     """The first task of `batch`: a row for each query, a column for each support example, both in the order of their
-    targets; the area of a dot is how much the query reads there, the mean over heads, below one another for each layer.
+    targets. The area of a dot is how much the query reads there, the mean over heads, relative to the most in its
+    layer; layers stand below one another.
 
     Args:
         learner: on the device of `batch`, put into evaluation mode meanwhile.
@@ -77,8 +78,8 @@ def _dots(heading: str, share: np.ndarray, labels: list[list[float]], classes: b
     def draw(axes: Axes) -> None:
         rows, columns = share.shape
         x, y = np.meshgrid(np.arange(columns), np.arange(rows))
-        area = 70.0 * (8 / max(8, columns)) ** 2
-        axes.scatter(x, y, s=area * share, color=SERIES[style % len(SERIES)], linewidths=0)
+        widest = min(8.0, 280.0 / columns)  # points, so that neighbours do not touch
+        axes.scatter(x, y, s=widest**2 * share / share.max(), color=SERIES[style % len(SERIES)], linewidths=0)
         for count, own, axis in ((columns, labels[1], axes.xaxis), (rows, labels[0], axes.yaxis)):
             some = np.unique(np.linspace(0, count - 1, min(count, 6)).round().astype(int))
             axis.set_ticks(some, [f"{own[place]:.0f}" if classes else f"{own[place]:.1f}" for place in some])
