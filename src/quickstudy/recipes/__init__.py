@@ -6,6 +6,7 @@ from quickstudy.recipes.incontext_functions import InContextFunctions
 from quickstudy.recipes.incontext_linear import InContextLinear
 from quickstudy.recipes.inner_loop_questions import InnerLoopQuestions
 from quickstudy.recipes.meta_gradient_memory import MetaGradientMemory
+from quickstudy.recipes.multimnist_balancing import MultiMNISTBalancing
 from quickstudy.recipes.named_recipe import NamedContestant, NamedRecipe, tuned
 from quickstudy.recipes.omniglot_blackbox_compare import OmniglotBlackboxCompare
 from quickstudy.recipes.omniglot_gradient_compare import OmniglotGradientCompare
@@ -39,6 +40,7 @@ __all__ = [
     "InContextLinear",
     "InnerLoopQuestions",
     "MetaGradientMemory",
+    "MultiMNISTBalancing",
     "NamedContestant",
     "NamedRecipe",
     "OmniglotBlackboxCompare",

@@ -162,7 +162,7 @@ class Recipe(ABC):
         """The protocols everyone is scored on, by name (`5way1shot`); the first is the one that is compared."""
 
     @abstractmethod
-    def contestants(self) -> dict[str, Contestant]:
+    def contestants(self) -> Mapping[str, Contestant]:
         """Who is scored, by name; those that learn across tasks first."""
 
     def describe_tests(self, tests: Mapping[str, Any]) -> dict[str, Any]:

@@ -199,7 +199,7 @@ def drawn_fits(
     return [draw_fits(drawn, batch, known, styles=numbers, title=f"Test task 0 of {protocol}, step by step")]
 
 
-def _check_names(contestants: dict[str, Contestant]) -> None:
+def _check_names(contestants: Mapping[str, Contestant]) -> None:
     """Refuse contestants that would share a folder, or take over the weights of one that has none."""
     before: set[str] = set()
     folders: dict[Path, str] = {}
@@ -216,7 +216,7 @@ def _check_names(contestants: dict[str, Contestant]) -> None:
         before.add(name)
 
 
-def _rehearse(contestants: dict[str, Contestant], tests: dict[str, TaskSource], device: str) -> dict[str, bool]:
+def _rehearse(contestants: Mapping[str, Contestant], tests: dict[str, TaskSource], device: str) -> dict[str, bool]:
     """Make everything once, so that a wrong value is met before the first step; whether each contestant has weights."""
     make_fabric(device)
     for source in tests.values():
