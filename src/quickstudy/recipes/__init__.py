@@ -1,5 +1,6 @@
 """Experiments, one file each; importing this package makes them known."""
 
+from quickstudy.recipes.census_experts import CensusExperts
 from quickstudy.recipes.glyphs_compare import GlyphsCompare
 from quickstudy.recipes.gp_processes import GPProcesses
 from quickstudy.recipes.incontext_functions import InContextFunctions
@@ -15,6 +16,7 @@ from quickstudy.recipes.omniglot_maml import OmniglotMAML
 from quickstudy.recipes.omniglot_metric import OmniglotMetric
 from quickstudy.recipes.omniglot_prototypical import OmniglotPrototypical
 from quickstudy.recipes.own_tasks import OwnTasks
+from quickstudy.recipes.parkinsons_tasks import ParkinsonsTasks
 from quickstudy.recipes.questions import (
     QuestionClasses,
     QuestionContextSize,
@@ -33,6 +35,7 @@ from quickstudy.recipes.sinusoid_maml import SinusoidMAML
 from quickstudy.recipes.tabular_prior import TabularPrior
 
 __all__ = [
+    "CensusExperts",
     "Contestant",
     "GPProcesses",
     "GlyphsCompare",
@@ -50,6 +53,7 @@ __all__ = [
     "OmniglotMetric",
     "OmniglotPrototypical",
     "OwnTasks",
+    "ParkinsonsTasks",
     "QuestionClasses",
     "QuestionContextSize",
     "QuestionExamples",
