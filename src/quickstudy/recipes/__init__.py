@@ -1,5 +1,6 @@
 """Experiments, one file each; importing this package makes them known."""
 
+from quickstudy.recipes.census_experts import CensusExperts
 from quickstudy.recipes.glyphs_compare import GlyphsCompare
 from quickstudy.recipes.gp_processes import GPProcesses
 from quickstudy.recipes.icl_emergence import ICLEmergence
@@ -7,6 +8,8 @@ from quickstudy.recipes.incontext_functions import InContextFunctions
 from quickstudy.recipes.incontext_linear import InContextLinear
 from quickstudy.recipes.inner_loop_questions import InnerLoopQuestions
 from quickstudy.recipes.meta_gradient_memory import MetaGradientMemory
+from quickstudy.recipes.multimnist_balancing import MultiMNISTBalancing
+from quickstudy.recipes.named_recipe import NamedContestant, NamedRecipe, tuned
 from quickstudy.recipes.omniglot_blackbox_compare import OmniglotBlackboxCompare
 from quickstudy.recipes.omniglot_gradient_compare import OmniglotGradientCompare
 from quickstudy.recipes.omniglot_lstm import OmniglotLSTM
@@ -14,6 +17,7 @@ from quickstudy.recipes.omniglot_maml import OmniglotMAML
 from quickstudy.recipes.omniglot_metric import OmniglotMetric
 from quickstudy.recipes.omniglot_prototypical import OmniglotPrototypical
 from quickstudy.recipes.own_tasks import OwnTasks
+from quickstudy.recipes.parkinsons_tasks import ParkinsonsTasks
 from quickstudy.recipes.questions import (
     QuestionClasses,
     QuestionContextSize,
@@ -34,6 +38,7 @@ from quickstudy.recipes.tabular_own_tables import TabularOwnTables
 from quickstudy.recipes.tabular_prior import TabularPrior
 
 __all__ = [
+    "CensusExperts",
     "Contestant",
     "GPProcesses",
     "GlyphsCompare",
@@ -42,6 +47,9 @@ __all__ = [
     "InContextLinear",
     "InnerLoopQuestions",
     "MetaGradientMemory",
+    "MultiMNISTBalancing",
+    "NamedContestant",
+    "NamedRecipe",
     "OmniglotBlackboxCompare",
     "OmniglotGradientCompare",
     "OmniglotLSTM",
@@ -49,6 +57,7 @@ __all__ = [
     "OmniglotMetric",
     "OmniglotPrototypical",
     "OwnTasks",
+    "ParkinsonsTasks",
     "QuestionClasses",
     "QuestionContextSize",
     "QuestionExamples",
@@ -69,4 +78,5 @@ __all__ = [
     "recipes",
     "report",
     "run",
+    "tuned",
 ]

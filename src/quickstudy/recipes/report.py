@@ -60,8 +60,8 @@ def _draw(
     learners: dict[str, Learner], run: SavedRun, card: dict[str, Any]
 ) -> tuple[list[Episode], list[Panel], list[Panel], list[str]]:
     """The drawn test tasks, fits and attention, or why they could not be: the data of a run may be elsewhere by now."""
-    if not learners:
-        return [], [], [], []
+    if not any(isinstance(learner, Learner) for learner in learners.values()):
+        return [], [], [], []  # named tasks have no episodes
     try:
         tests = _tests(run.folder)
         drawn = (learners, tests, card)
