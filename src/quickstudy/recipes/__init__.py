@@ -1,5 +1,6 @@
 """Experiments, one file each; importing this package makes them known."""
 
+from quickstudy.recipes.balancing_toy import BalancingToy
 from quickstudy.recipes.census_experts import CensusExperts
 from quickstudy.recipes.glyphs_compare import GlyphsCompare
 from quickstudy.recipes.gp_processes import GPProcesses
@@ -35,6 +36,7 @@ from quickstudy.recipes.sinusoid_maml import SinusoidMAML
 from quickstudy.recipes.tabular_prior import TabularPrior
 
 __all__ = [
+    "BalancingToy",
     "CensusExperts",
     "Contestant",
     "GPProcesses",

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from quickstudy.learners import Learner
-from quickstudy.recipes.recipe import recipes
+from quickstudy.recipes.recipe import Recipe, recipes
 from quickstudy.recipes.run import drawn_fits, drawn_tasks
 from quickstudy.reporting import Episode, Panel, SavedRun, compare_runs, complete, open_run, write_report
-from quickstudy.tasks import TaskSource
 
 __all__ = ["report"]
 
@@ -33,7 +32,8 @@ def report(folders: Sequence[Path], out: Path) -> dict[str, Any]:
     if not folders or len({folder.resolve() for folder in folders}) < len(folders):
         raise ValueError(f"give one or more different folders of runs, got {', '.join(map(str, folders)) or 'none'}")
     runs = [open_run(folder) for folder in folders]
-    learners, notes = {}, []
+    learners: dict[str, Learner] = {}
+    notes: list[str] = []
     if len(runs) == 1:
         card, logs, verdict = complete(runs[0]), runs[0].logs(), None
         learners = runs[0].learners()
@@ -42,26 +42,32 @@ def report(folders: Sequence[Path], out: Path) -> dict[str, Any]:
         card, logs, verdict, notes = several.card, several.logs, several.verdict, list(several.notes)
         if several.same_protocol:
             learners = several.learners
-    episodes, fits, problem = _draw(learners, runs[0], card)
-    write_report(card, out, logs=logs, episodes=episodes, fits=fits, notes=[*notes, *problem], verdict=verdict)
+    episodes, fits, figures, problem = _draw(learners, runs, card)
+    notes += problem
+    write_report(card, out, logs=logs, episodes=episodes, fits=fits, figures=figures, notes=notes, verdict=verdict)
     return card
 
 
 def _draw(
-    learners: dict[str, Learner], run: SavedRun, card: dict[str, Any]
-) -> tuple[list[Episode], list[Panel], list[str]]:
-    """The drawn test tasks and fits, or why they could not be drawn: the data of a run may be elsewhere by now."""
-    if not any(isinstance(learner, Learner) for learner in learners.values()):
-        return [], [], []  # named tasks have no episodes
+    learners: dict[str, Learner], runs: Sequence[SavedRun], card: dict[str, Any]
+) -> tuple[list[Episode], list[Panel], list[Panel], list[str]]:
+    """The drawn test tasks, fits and figures, or why they could not be drawn: the data of a run may be elsewhere by
+    now."""
+    if not learners:
+        return [], [], [], []
     try:
-        tests = _tests(run.folder)
-        return drawn_tasks(learners, tests, card), drawn_fits(learners, tests, card), []
+        recipe = _recipe(runs[0].folder)
+        figures = recipe.figures(learners) if len(runs) == 1 else []
+        if not any(isinstance(learner, Learner) for learner in learners.values()):
+            return [], [], figures, []  # named tasks have no episodes
+        tests = recipe.tests()
+        return drawn_tasks(learners, tests, card), drawn_fits(learners, tests, card), figures, []
     except (OSError, ValueError, KeyError, TypeError) as error:
-        return [], [], [f"The test tasks could not be drawn: {error}"]
+        return [], [], [], [f"The test tasks could not be drawn: {error}"]
 
 
-def _tests(folder: Path) -> dict[str, TaskSource]:
-    """The protocols that a run was scored on, from the recipe and the settings in its folder.
+def _recipe(folder: Path) -> Recipe:
+    """The recipe of a run, with the settings in its folder.
 
     Raises:
         ValueError: the recipe is not known here.
@@ -70,4 +76,4 @@ def _tests(folder: Path) -> dict[str, TaskSource]:
     if config["recipe"] not in recipes():
         raise ValueError(f"there is no recipe {config['recipe']!r}")
     cls = recipes()[config["recipe"]]
-    return cls(cls.Settings(**config["settings"])).tests()
+    return cls(cls.Settings(**config["settings"]))

@@ -12,6 +12,7 @@ import torch
 
 from quickstudy.files import write_text
 from quickstudy.learners import GradientLearner, Learner
+from quickstudy.recipes.balancing_toy import BalancingToy, ToyRun
 from quickstudy.recipes.fewer_tasks import fewest_tasks, probe_fewer_tasks
 from quickstudy.recipes.named_recipe import NamedRecipe
 from quickstudy.recipes.named_run import NamedRun
@@ -35,6 +36,9 @@ from quickstudy.tasks import TaskSource
 from quickstudy.training import make_fabric, read_log
 
 __all__ = ["drawn_fits", "drawn_tasks", "run"]
+
+_RUNS: dict[type, type[OneRun]] = {NamedRecipe: NamedRun, BalancingToy: ToyRun}
+"""Recipes whose contestants are no learners are trained and scored in ways of their own."""
 
 _DRAWN = 2  # test tasks that a report shows
 _DRAWN_LEARNERS = 8
@@ -84,7 +88,7 @@ def run(
         contestants = {recipe.main: contestants[recipe.main]}
     _check_names(contestants)
     if probes:
-        if isinstance(recipe, NamedRecipe):
+        if isinstance(recipe, tuple(_RUNS)):
             raise ValueError(f"probes train on fewer tasks, and those of {recipe.name} are a fixed set; leave them out")
         fewest_tasks(contestants)
     random = _rehearse(contestants, tests, device)
@@ -96,7 +100,7 @@ def run(
     protocol = recipe.describe_tests(tests)
     outcomes: dict[str, Outcome] = {}
     learners: dict[str, Learner] = {}
-    kind = NamedRun if isinstance(recipe, NamedRecipe) else OneRun
+    kind = next((run for cls, run in _RUNS.items() if isinstance(recipe, cls)), OneRun)
     single = len(contestants) == 1 and len(seeds) == 1
     for name, contestant in contestants.items():
         for seed in seeds if random[name] else seeds[:1]:
@@ -135,7 +139,9 @@ def run(
             result["verdict"] = result["answer"] = answer
     logs = {name: outcome.curves for name, outcome in outcomes.items() if outcome.curves}
     episodes, fits = drawn_tasks(learners, tests, result), drawn_fits(learners, tests, result)
-    write_report(result, folder / "report.html", logs=logs, episodes=episodes, fits=fits)
+    write_report(
+        result, folder / "report.html", logs=logs, episodes=episodes, fits=fits, figures=recipe.figures(learners)
+    )
     write_card(result, folder / "result.json")
     return result
 
