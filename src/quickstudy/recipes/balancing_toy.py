@@ -107,7 +107,7 @@ class BalancingToy(Recipe):
     """Adam on the two numbers, from the five starts of the papers and others drawn from the square [−10, 10]².
 
     What is scored is the distance of both objectives, at the end, from the nearest point of the Pareto front; whoever
-    stops in one of the valleys is far away. A start is to this recipe what a task is to others. It takes about five
+    stops in one of the valleys is far away. A start is to this recipe what a task is to others. It takes about seven
     minutes on one core.
     """
 
