@@ -1,12 +1,16 @@
 """The recipes on named tasks, run with budgets that show nothing but that they run and say what they found."""
 
+import math
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from quickstudy.recipes import CensusExperts, MultiMNISTBalancing, ParkinsonsTasks, Recipe, run
+from quickstudy.recipes import BalancingToy, CensusExperts, MultiMNISTBalancing, ParkinsonsTasks, Recipe, report, run
+from quickstudy.recipes.balancing_toy import pareto_front, toy_losses
 
 from .brief import make_brief
 
@@ -32,6 +36,7 @@ def tried(recipe: Recipe, place: Path) -> dict[str, Any]:
 
 
 @needs("mnist")
+@pytest.mark.skipif(find_spec("cvxpy") is None, reason="the solvers of CAGrad are not installed")
 def test_every_balancing_method_stands_beside_tuned_weights(tmp_path: Path) -> None:
     recipe = MultiMNISTBalancing(MultiMNISTBalancing.Settings(steps=2, batch_size=8, pairs=50))
     result = tried(recipe, tmp_path)
@@ -64,3 +69,30 @@ def test_patients_are_scored_one_by_one(tmp_path: Path) -> None:
     for entry in result["learners"].values():
         assert (entry["metrics"]["all.rmse"]["tasks"], entry["metrics"]["all.rmse"]["seeds"]) == (42, 2)
         assert entry["metrics"]["all.rmse"]["mean"] < 12  # everyone begins at the mean, in points of the UPDRS
+
+
+def test_the_front_of_the_toy_is_beaten_by_no_one() -> None:
+    places, losses = pareto_front()
+    assert losses[:, 0].min() == pytest.approx(-20, abs=0.02)
+    assert places[:, 0].min() == pytest.approx(-7, abs=0.05)
+    assert places[:, 0].max() == pytest.approx(7, abs=0.05)
+    torch.manual_seed(0)
+    anywhere = toy_losses(20 * torch.rand(20_000, 2, dtype=torch.float64) - 10)
+    better = (anywhere[:, None] < losses[None, ::20] - 1e-3).all(-1)
+    assert not better.any()
+    # From the papers' formulas, by hand: above zero only the valleys count, below it only the bowls.
+    assert toy_losses(torch.tensor([7.0, -8.0]))[0] == pytest.approx(-20 * math.tanh(4), abs=1e-3)
+    valley = math.tanh(1) * (math.log(abs(0.5 * (-1 - 7) + math.tanh(2))) + 6)
+    assert toy_losses(torch.tensor([1.0, 2.0]))[0] == pytest.approx(valley, abs=1e-5)
+
+
+@pytest.mark.skipif(find_spec("cvxpy") is None, reason="the solvers of CAGrad are not installed")
+def test_paths_over_the_toy_are_drawn(tmp_path: Path) -> None:
+    recipe = BalancingToy(BalancingToy.Settings(steps=30, rate=0.3, more=1))
+    result = tried(recipe, tmp_path)
+    assert list(result["learners"]) == ["CAGrad", "MGDA", "PCGrad", "FAMO", "UPGrad", "plain sum"]
+    assert result["metrics"]["starts.distance"]["tasks"] == 6
+    page = (tmp_path / "report.html").read_text()
+    assert '<section id="figures">' in page
+    report([tmp_path], tmp_path / "again.html")
+    assert (tmp_path / "again.html").read_text() == page

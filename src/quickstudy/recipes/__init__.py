@@ -1,5 +1,6 @@
 """Experiments, one file each; importing this package makes them known."""
 
+from quickstudy.recipes.balancing_toy import BalancingToy
 from quickstudy.recipes.census_experts import CensusExperts
 from quickstudy.recipes.glyphs_compare import GlyphsCompare
 from quickstudy.recipes.gp_processes import GPProcesses
@@ -38,6 +39,7 @@ from quickstudy.recipes.tabular_own_tables import TabularOwnTables
 from quickstudy.recipes.tabular_prior import TabularPrior
 
 __all__ = [
+    "BalancingToy",
     "CensusExperts",
     "Contestant",
     "GPProcesses",

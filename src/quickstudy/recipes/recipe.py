@@ -15,7 +15,7 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from quickstudy.reporting import Outcome
+from quickstudy.reporting import Outcome, Panel
 from quickstudy.tasks import Split, TaskSource
 from quickstudy.tasks.source import Sampler
 from quickstudy.training import Precision, Score
@@ -177,6 +177,10 @@ class Recipe(ABC):
     def answer(self, outcomes: Mapping[str, Outcome]) -> str | None:
         """What came out, in a sentence or two; None for the usual verdict."""
         return None
+
+    def figures(self, learners: Mapping[str, Any]) -> list[Panel]:
+        """Figures of its own for the report, from the learners of the first seed."""
+        return []
 
     def describe(self) -> dict[str, Any]:
         """Settings as plain data, for the card."""

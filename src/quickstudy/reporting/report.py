@@ -50,6 +50,7 @@ def write_report(
     episodes: Sequence[Episode] = (),
     fits: Sequence[Panel] = (),
     attention: Sequence[Panel] = (),
+    figures: Sequence[Panel] = (),
     notes: Sequence[str] = (),
     verdict: Headline | None = None,
 ) -> None:
@@ -62,6 +63,7 @@ def write_report(
         episodes: test tasks, drawn.
         fits: test tasks of which the fit is drawn step by step; shown where the card says how learners adapt.
         attention: test tasks of which it is drawn what queries attend to.
+        figures: what a recipe draws of its own.
         notes: what a reader must know beside the numbers, such as what could not be drawn.
         verdict: what stands at the top; by default what the card says.
     """
@@ -73,7 +75,11 @@ def write_report(
         lstrip_blocks=True,
     )
     page = environment.get_template("report.html.jinja").render(
-        _context(card, logs or {}, episodes, fits, attention, notes, verdict)
+        {
+            **_context(card, logs or {}, episodes, fits, notes, verdict),
+            "attention_panels": list(attention),
+            "figures": list(figures),
+        }
     )
     write_text(path, page)
 
@@ -83,7 +89,6 @@ def _context(
     logs: Mapping[str, Any],
     episodes: Sequence[Episode],
     fits: Sequence[Panel],
-    attention: Sequence[Panel],
     notes: Sequence[str],
     verdict: Headline | None,
 ) -> dict[str, Any]:
@@ -124,7 +129,6 @@ def _context(
         "adaptation_tasks": max((each.tasks for each in adapting.values()), default=0),
         "adaptation_learners": ", ".join(adapting),
         "adaptation_panels": [*adaptation_panels(adapting, styles), *fits] if adapting else [],
-        "attention_panels": list(attention),
         "calibration_protocol": calibration["protocol"],
         "calibration_panels": calibration_panels(calibration["learners"], errors, styles),
         "probe_protocol": probes["protocol"],
