@@ -17,6 +17,7 @@ from quickstudy.multitask.progressive import ProgressiveExtraction
 from quickstudy.multitask.separate import SeparateNetworks
 from quickstudy.multitask.shared import SharedSplit
 from quickstudy.multitask.shared_bottom import SharedBottom
+from quickstudy.multitask.soft_sharing import SoftSharing
 
 __all__ = [
     "CrossStitch",
@@ -32,6 +33,7 @@ __all__ = [
     "SharedBatch",
     "SharedBottom",
     "SharedSplit",
+    "SoftSharing",
     "TaskAttention",
     "TaskConditioned",
     "census_income",
