@@ -21,7 +21,7 @@ __all__ = ["grouping", "mean_gain"]
 Gains: TypeAlias = NDArray[np.float64]
 Groups: TypeAlias = list[list[int]]
 
-_EXACT = 12  # tasks; they have 4 million splits
+_EXACT = 12  # tasks: 3¹² pairs of a set and its first group, for every number of groups
 
 
 def grouping(gains: ArrayLike, groups: int | None = None) -> Groups:
@@ -78,42 +78,37 @@ def _gain(gains: Gains, group: list[int]) -> float:
 
 
 def _exact(gains: Gains, most: int) -> Groups:
-    """Dynamic programming over sets of tasks, which are bits of a number:
-
-    best_k(S) = max over G ⊆ S with the lowest task of S of  gain(G) + best_{k−1}(S \\ G).
-    """
-    everyone = 2 ** len(gains)
-    bits = (np.arange(everyone)[:, None] >> np.arange(len(gains)) & 1).astype(np.float64)
-    inside = np.einsum("si,ij,sj->s", bits, gains, bits, optimize=True)
-    gain = inside / np.maximum(bits.sum(1) - 1, 1)
-    rests = [_rests(chosen) for chosen in range(everyone)]
-    best = np.full(everyone, -np.inf)
-    best[0] = 0.0
-    taken: list[NDArray[np.int64]] = []
-    for _ in range(most):
-        before, first = best.copy(), np.zeros(everyone, np.int64)  # no further group, where that is no worse
-        for chosen in range(1, everyone):
-            rest = rests[chosen]
-            values = gain[chosen ^ rest] + before[rest]
-            place = int(values.argmax())
-            if values[place] > best[chosen]:
-                best[chosen], first[chosen] = values[place], chosen ^ rest[place]
-        taken.append(first)
-    groups, left = [], everyone - 1
-    for first in reversed(taken):
-        if group := int(first[left]):
-            groups.append([task for task in range(len(gains)) if group >> task & 1])
-            left ^= group
+    """Sets of tasks as the bits of a number: the best split of a set is its best first group, the one with the set's
+    lowest task, and the best split of the rest into one group fewer."""
+    tasks = len(gains)
+    bits = (np.arange(2**tasks)[:, None] >> np.arange(tasks) & 1).astype(np.float64)
+    of_group = ((bits @ gains) * bits).sum(1) / np.maximum(bits.sum(1) - 1, 1)
+    value = np.where(np.arange(2**tasks) == 0, 0.0, -np.inf)  # with no group, only the empty set is split
+    chosen: list[NDArray[np.int64]] = []
+    for _ in range(min(most, tasks)):
+        fewer, value, first = value, value.copy(), np.zeros(2**tasks, np.int64)
+        for those in range(1, 2**tasks):
+            lowest = those & -those
+            group = _subsets(those ^ lowest) | lowest
+            found = of_group[group] + fewer[those ^ group]
+            best = int(found.argmax())
+            if found[best] > value[those]:
+                value[those], first[those] = found[best], group[best]
+        chosen.append(first)
+    groups, rest = list[list[int]](), 2**tasks - 1
+    for first in reversed(chosen):
+        if first[rest]:  # zero where one group fewer does as well
+            groups.append([task for task in range(tasks) if first[rest] >> task & 1])
+            rest ^= int(first[rest])
     return groups
 
 
-def _rests(chosen: int) -> NDArray[np.int64]:
-    """What may be left of a set when a group with its lowest task is taken out: all subsets of the others."""
-    others = chosen & (chosen - 1)
+def _subsets(those: int) -> NDArray[np.int64]:
+    """All sets within a set."""
     found = np.zeros(1, np.int64)
-    for task in range(others.bit_length()):
-        if others >> task & 1:
-            found = np.concatenate([found, found | 1 << task])
+    while those:
+        lowest = those & -those
+        found, those = np.concatenate([found, found | lowest]), those ^ lowest
     return found
 
 
