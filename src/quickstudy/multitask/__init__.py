@@ -14,6 +14,7 @@ from quickstudy.multitask.named import NamedSplit, NamedTasks, named_tasks
 from quickstudy.multitask.objective import Objective
 from quickstudy.multitask.parkinsons import parkinsons
 from quickstudy.multitask.progressive import ProgressiveExtraction
+from quickstudy.multitask.relatedness import RelatedTasks, related_regression
 from quickstudy.multitask.separate import SeparateNetworks
 from quickstudy.multitask.shared import SharedSplit
 from quickstudy.multitask.shared_bottom import SharedBottom
@@ -29,6 +30,7 @@ __all__ = [
     "NamedTasks",
     "Objective",
     "ProgressiveExtraction",
+    "RelatedTasks",
     "SeparateNetworks",
     "SharedBatch",
     "SharedBottom",
@@ -40,5 +42,6 @@ __all__ = [
     "multi_mnist",
     "named_tasks",
     "parkinsons",
+    "related_regression",
     "shared_tasks",
 ]
