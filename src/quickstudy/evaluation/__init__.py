@@ -19,6 +19,7 @@ from quickstudy.evaluation.probes import Probe, probe
 from quickstudy.evaluation.relative import mean_relative_change, relative_change
 from quickstudy.evaluation.reliability import reliability
 from quickstudy.evaluation.scores_file import load_scores, save_scores
+from quickstudy.evaluation.sharing import SharingReport, sharing_report, sharing_verdict
 from quickstudy.evaluation.task_affinity import task_affinity
 from quickstudy.evaluation.watched import Watched
 
@@ -35,6 +36,7 @@ __all__ = [
     "MetaGradientError",
     "Probe",
     "Scores",
+    "SharingReport",
     "SinusoidOracle",
     "Watched",
     "calibration_error",
@@ -58,6 +60,8 @@ __all__ = [
     "same_tasks",
     "sample_jointly",
     "save_scores",
+    "sharing_report",
+    "sharing_verdict",
     "summarize",
     "task_affinity",
     "task_metrics",
