@@ -14,9 +14,11 @@ from quickstudy.multitask.named import NamedSplit, NamedTasks, named_tasks
 from quickstudy.multitask.objective import Objective
 from quickstudy.multitask.parkinsons import parkinsons
 from quickstudy.multitask.progressive import ProgressiveExtraction
+from quickstudy.multitask.relatedness import RelatedTasks, related_regression
 from quickstudy.multitask.separate import SeparateNetworks
 from quickstudy.multitask.shared import SharedSplit
 from quickstudy.multitask.shared_bottom import SharedBottom
+from quickstudy.multitask.soft_sharing import SoftSharing
 
 __all__ = [
     "CrossStitch",
@@ -28,15 +30,18 @@ __all__ = [
     "NamedTasks",
     "Objective",
     "ProgressiveExtraction",
+    "RelatedTasks",
     "SeparateNetworks",
     "SharedBatch",
     "SharedBottom",
     "SharedSplit",
+    "SoftSharing",
     "TaskAttention",
     "TaskConditioned",
     "census_income",
     "multi_mnist",
     "named_tasks",
     "parkinsons",
+    "related_regression",
     "shared_tasks",
 ]

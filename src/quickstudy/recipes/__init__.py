@@ -31,6 +31,7 @@ from quickstudy.recipes.questions import (
     QuestionShots,
 )
 from quickstudy.recipes.recipe import Contestant, Recipe, Training, option, recipe, recipes
+from quickstudy.recipes.relatedness_dial import RelatednessDial
 from quickstudy.recipes.report import report
 from quickstudy.recipes.run import run
 from quickstudy.recipes.sinusoid_gradient_compare import SinusoidGradientCompare
@@ -70,6 +71,7 @@ __all__ = [
     "QuestionSetOrSequence",
     "QuestionShots",
     "Recipe",
+    "RelatednessDial",
     "SinusoidGradientCompare",
     "SinusoidMAML",
     "TabularOwnTables",

@@ -17,6 +17,7 @@ from quickstudy.reporting.headline import Headline, headline
 from quickstudy.reporting.machine import machine
 from quickstudy.reporting.report import write_report
 from quickstudy.reporting.saved import SavedRun, open_run, run_folder
+from quickstudy.reporting.sharing import sharing_panels
 from quickstudy.reporting.svg import Panel
 from quickstudy.reporting.tables import tables
 
@@ -48,6 +49,7 @@ __all__ = [
     "open_run",
     "read_card",
     "run_folder",
+    "sharing_panels",
     "tables",
     "verdict",
     "write_card",
