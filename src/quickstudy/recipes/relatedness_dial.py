@@ -27,7 +27,7 @@ from quickstudy.tasks import Gaussian
 __all__ = ["RelatednessDial"]
 
 _DIAL = (1.0, 0.9, 0.5, 0.0, -1.0)
-_INPUTS = 10
+_INPUTS = 20
 _ALONE = "alone"
 
 
@@ -37,7 +37,7 @@ class RelatednessDial(NamedRecipe):
 
     The first task is the same at every p, and it alone is scored: what changes is with whom it is trained. Everyone has
     the same steps and sees the same examples of it. A network, a trunk and an expert are of one size. Five seeds of
-    everyone take about five minutes on one core.
+    everyone take four to nine minutes on one core.
     """
 
     name = "relatedness-dial"
@@ -49,16 +49,16 @@ class RelatednessDial(NamedRecipe):
     class Settings:
         """Options of the recipe."""
 
-        steps: int = option(300, "training steps")
+        steps: int = option(400, "training steps")
         examples: int = option(60, "training examples of each task")
         width: int = option(8, "units of a network, a trunk or an expert")
         experts: int = option(4, "experts of the mixture")
-        rate: float = option(1e-2, "highest learning rate")
+        rate: float = option(5e-3, "highest learning rate")
 
     def related(self, p: float | None) -> RelatedTasks:
         """The first task and a second one at p; None for random labels."""
         return related_regression(
-            p, examples=self.settings.examples, held_out=1000, inputs=_INPUTS, scale=1.5, waves=2, noise=0.1
+            p, examples=self.settings.examples, held_out=1000, inputs=_INPUTS, scale=2.0, waves=2, noise=0.1
         )
 
     def data(self) -> NamedTasks:
