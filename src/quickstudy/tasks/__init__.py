@@ -26,6 +26,7 @@ from quickstudy.tasks.mixture import Mixture
 from quickstudy.tasks.own_tables import OwnTablesSplit, from_tables, read_tables
 from quickstudy.tasks.pool import ClassPool, part_classes
 from quickstudy.tasks.relu_networks import ReLUNetworkSplit, relu_networks
+from quickstudy.tasks.sawtooths import SawtoothSplit, sawtooths
 from quickstudy.tasks.sequences import LabelledSequences, Renamed
 from quickstudy.tasks.sinusoids import SinusoidSplit, sinusoids
 from quickstudy.tasks.source import Kind, Sampler, Split, TaskSource
@@ -69,6 +70,7 @@ __all__ = [
     "Renamed",
     "Rotation",
     "Sampler",
+    "SawtoothSplit",
     "Shift",
     "SinusoidSplit",
     "Split",
@@ -98,6 +100,7 @@ __all__ = [
     "part_classes",
     "read_tables",
     "relu_networks",
+    "sawtooths",
     "sinusoids",
     "tabular_prior",
     "tiered_imagenet",

@@ -222,6 +222,8 @@ def from_tables(
         )
     if not isinstance(tables, Mapping):
         raise TypeError(f"tables must be a mapping from names to pairs (X, y), got {type(tables).__name__}")
+    if len(tables) < 3:
+        raise ValueError(f"tables must be at least three, one for each split, got {len(tables)}")
     read = [_table(name, table, kind, ways, most_rows, seed) for name, table in tables.items()]
     parts = part_tasks(len(read), validation, test, seed)
 
