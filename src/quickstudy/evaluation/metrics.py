@@ -24,6 +24,7 @@ HIGHER_IS_BETTER = {
     "log_loss": False,
     "rmse": False,
     "mae": False,
+    "distance": False,  # from a Pareto front
 }
 
 

@@ -7,6 +7,7 @@ from quickstudy.reporting.adaptation import (
     draw_layers,
     draw_steps,
 )
+from quickstudy.reporting.attention import draw_attention
 from quickstudy.reporting.cards import Outcome, best_of, card, differences, entries, read_card, verdict, write_card
 from quickstudy.reporting.comparison import SeveralRuns, compare_runs, complete
 from quickstudy.reporting.deltas import delta_panels
@@ -34,6 +35,7 @@ __all__ = [
     "complete",
     "delta_panels",
     "differences",
+    "draw_attention",
     "draw_episode",
     "draw_fits",
     "draw_gradients",
