@@ -5,9 +5,8 @@ import pytest
 import torch
 from scipy import stats
 
-import quickstudy as qs
 from quickstudy.evaluation import sharing_report, sharing_verdict
-from quickstudy.multitask import NamedModule, SharedBottom, named_tasks, shared_tasks
+from quickstudy.multitask import NamedModule, SeparateNetworks, SharedBottom, named_tasks, shared_tasks
 from quickstudy.networks import MLP
 from quickstudy.reporting import sharing_panels
 from quickstudy.tasks import Bernoulli, Gaussian
@@ -107,13 +106,28 @@ def test_the_rule_of_verdicts(joint: float, grouped: float, company: list[str] |
     ("arguments", "message"),
     [
         ({"objectives": {"a": Gaussian()}}, "two or more tasks"),
+        ({"objectives": {**OBJECTIVES, "z": Gaussian()}}, "names 'z', of which there are no data; there are a, b, c"),
+        ({"objectives": None}, "objectives must be a dict"),
+        ({"tasks": X}, "tasks must be NamedTasks"),
         ({"seeds": (1, 1)}, "seeds must be different"),
+        ({"seeds": 3}, "seeds must be a list"),
         ({"relations": "all"}, "relations must be 'pairs' or 'affinity'"),
         ({"backward": None}, "backward is set by sharing_report"),
+        ({"steps": "ten"}, "steps must be a whole number"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"groups": 0}, "groups must be at least 1"),
+        ({"every": 0}, "every must be at least 1"),
+        ({"rate": -1.0}, "rate must be positive"),
+        ({"choose": None}, "choose must be True or False"),
+        ({"make": None}, "make must be a function"),
+        ({"make": lambda _: MLP(3)}, "make must build a NamedModule"),
+        ({"make": lambda those: SeparateNetworks(MLP(3), those)}, "share nothing that is trained"),
     ],
 )
-def test_bad_input_is_named(arguments: dict, message: str) -> None:
-    given = {"objectives": OBJECTIVES, "tasks": shared_tasks(X, Y), "steps": 1, **arguments}
-    with pytest.raises(ValueError, match=message):
-        sharing_report(make, **given)
-    assert qs.evaluation.sharing_report is sharing_report
+def test_bad_input_is_named_before_anything_is_trained(
+    arguments: dict, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quickstudy.evaluation.sharing.fit", None)
+    given = {"make": make, "objectives": OBJECTIVES, "tasks": shared_tasks(X, Y), "steps": 1, **arguments}
+    with pytest.raises((TypeError, ValueError), match=message):
+        sharing_report(**given)

@@ -174,6 +174,14 @@ def test_twelve_tasks_of_which_pairs_help_each_other() -> None:
     assert grouping(gains, 10**9) == sorted(sorted(map(int, pair)) for pair in pairs)
 
 
+def test_the_unit_of_gains_does_not_matter() -> None:
+    gains = RNG.normal(size=(5, 5))
+    for tasks in (gains, np.kron(gains, np.ones((3, 3)))):  # few, and many
+        huge = tasks / np.abs(tasks).max() * 1e308
+        assert grouping(tasks) == grouping(huge) == grouping(1e-300 * tasks)
+    assert grouping(np.zeros((3, 3)), 1) == [[0, 1, 2]]
+
+
 def test_gains_of_groups_are_means_over_members() -> None:
     gains = np.array([[9.0, 1.0, 2.0], [3.0, 9.0, 4.0], [5.0, 6.0, 9.0]])
     assert mean_gain(gains, [[0, 1, 2]]) == pytest.approx(((3 + 5) / 2 + (1 + 6) / 2 + (2 + 4) / 2) / 3)

@@ -45,6 +45,8 @@ def grouping(gains: ArrayLike, groups: int | None = None) -> Groups:
     if most < 1:
         raise ValueError(f"groups must be at least 1, got {most}")
     most = min(most, tasks)
+    # Which split is best is the same in any unit, and sums of the largest numbers there are would be infinite.
+    gains = gains / (np.abs(gains).max() or 1.0)
     found = _exact(gains, most) if tasks <= _EXACT else _greedy(gains, most)
     return sorted(sorted(group) for group in found)
 

@@ -4,7 +4,7 @@ What is grouped is decided on the validation split, and what is said of it on th
 many pairs flatters none.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal, TypeAlias, get_args
@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from quickstudy.arguments import check_seed
+from quickstudy.arguments import check_flag, check_real, check_seed, check_whole
+from quickstudy.evaluation.gradient_cosines import shared_layers
 from quickstudy.evaluation.grouping import grouping
 from quickstudy.evaluation.intervals import Interval
 from quickstudy.evaluation.metrics import HIGHER_IS_BETTER
@@ -203,22 +204,13 @@ def sharing_report(
         arguments: others of `fit`, such as `optimizer`.
 
     Raises:
-        TypeError: `make` builds no module of named tasks.
-        ValueError: fewer than two tasks, tasks that share nothing, seeds that stand twice, an unknown relation, or a
-            metric that is not defined.
+        TypeError: an argument of another type, or `make` builds no module of named tasks.
+        ValueError: fewer than two tasks, one without data, tasks that share nothing, seeds that stand twice, an unknown
+            relation, or a number out of range; these are found out before anything is trained. Or a metric that is not
+            defined.
     """
-    names = tuple(objectives)
-    if len(names) < 2:
-        raise ValueError(f"objectives must name two or more tasks, got {list(names)}")
-    if relations not in get_args(Relations):
-        raise ValueError(f"relations must be 'pairs' or 'affinity', got {relations!r}")
-    for seed in seeds:
-        check_seed(seed)
-    if not seeds or len(set(seeds)) != len(seeds):
-        raise ValueError(f"seeds must be different numbers, got {list(seeds)}")
-    if taken := {"backward", "seed", "validation", "folder", "resume", "fabric"} & set(arguments):
-        raise ValueError(f"{sorted(taken)[0]} is set by sharing_report; leave it out")
-    every = every or max(1, steps // 20)
+    _check(make, objectives, tasks, steps, batch_size, seeds, relations, groups, every, rate, choose, arguments)
+    names, every = tuple(objectives), max(1, steps // 20) if every is None else every
     given = {task: one if isinstance(one, Objective) else Objective(one) for task, one in objectives.items()}
     metrics = tuple(given[task].metric for task in names)
     up = [HIGHER_IS_BETTER[metric] for metric in metrics]
@@ -233,8 +225,6 @@ def sharing_report(
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
                 module = make({task: objectives[task] for task in mine})
-            if not isinstance(module, NamedModule):
-                raise TypeError(f"make must build a NamedModule, got {type(module).__name__}")
             backward = None
             if len(mine) == len(names):
                 backward = Watched(module, train, batch_size=batch_size, seed=seed, every=every, rate=rate)
@@ -291,6 +281,60 @@ def sharing_report(
         tuple(watched[0].steps),
         cosines,
     )
+
+
+def _check(
+    make: Any,
+    objectives: Any,
+    tasks: Any,
+    steps: Any,
+    batch_size: Any,
+    seeds: Any,
+    relations: Any,
+    groups: Any,
+    every: Any,
+    rate: Any,
+    choose: Any,
+    arguments: dict[str, Any],
+) -> None:
+    """Find out before the first of many trainings what would stop a later one."""
+    if not callable(make):
+        raise TypeError(f"make must be a function that builds a NamedModule, got {make!r}")
+    if not isinstance(objectives, Mapping):
+        raise TypeError(f"objectives must be a dict by the tasks' names, got {type(objectives).__name__}")
+    if not isinstance(tasks, NamedTasks):
+        raise TypeError(f"tasks must be NamedTasks, such as of named_tasks(…), got {type(tasks).__name__}")
+    if len(objectives) < 2:
+        raise ValueError(f"objectives must name two or more tasks, got {list(objectives)}")
+    there = [task for task, _ in tasks.train.draw(0, 1, 0).items()]
+    if unknown := [task for task in objectives if task not in there]:
+        raise ValueError(f"objectives names {unknown[0]!r}, of which there are no data; there are {', '.join(there)}")
+    if relations not in get_args(Relations):
+        raise ValueError(f"relations must be 'pairs' or 'affinity', got {relations!r}")
+    if not isinstance(seeds, Sequence) or isinstance(seeds, str):
+        raise TypeError(f"seeds must be a list of whole numbers, got {seeds!r}")
+    for seed in seeds:
+        check_seed(seed)
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise ValueError(f"seeds must be different numbers, got {list(seeds)}")
+    counts = {"steps": steps, "batch_size": batch_size, "groups": groups, "every": every}
+    for name, value in counts.items():
+        if value is None and name in ("groups", "every"):
+            continue
+        check_whole(**{name: value})
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    check_real(rate=rate)
+    if not rate > 0:
+        raise ValueError(f"rate must be positive, got {rate}")
+    check_flag(choose=choose)
+    if taken := {"backward", "seed", "validation", "folder", "resume", "fabric"} & set(arguments):
+        raise ValueError(f"{sorted(taken)[0]} is set by sharing_report; leave it out")
+    with torch.random.fork_rng():
+        module = make(dict(objectives))
+    if not isinstance(module, NamedModule):
+        raise TypeError(f"make must build a NamedModule, got {type(module).__name__}")
+    shared_layers(module)
 
 
 def _percent(value: Interval) -> str:

@@ -55,8 +55,10 @@ class Watched(Backward):
         check_whole(batch_size=batch_size, every=every)
         check_seed(seed)
         check_real(rate=rate)
-        if min(batch_size, every) < 1 or not rate > 0:
-            raise ValueError(f"batch_size and every must be at least 1, got {batch_size} and {every}; rate {rate}")
+        if min(batch_size, every) < 1:
+            raise ValueError(f"batch_size and every must be at least 1, got {batch_size} and {every}")
+        if not rate > 0:
+            raise ValueError(f"rate must be positive, got {rate}")
         self.module, self.tasks, self.batch_size, self.seed = module, tasks, batch_size, seed
         self.every, self.rate, self.backward = every, rate, backward or Mean()
         self.done, self.steps = 0, list[int]()
