@@ -18,7 +18,6 @@ from torch import Tensor
 from quickstudy.arguments import check_real, check_whole
 from quickstudy.evaluation.oracles import one_input
 from quickstudy.learners import Learner, Phi
-from quickstudy.learners.phi import check_phi
 from quickstudy.networks import Policy
 from quickstudy.rebuild import register
 from quickstudy.tasks import RBF, Examples, GaussianMixture, Kernel, Kind, Tree
@@ -109,9 +108,7 @@ class GaussianProcessOracle(Learner):
         Raises:
             TypeError, ValueError: the query is malformed.
         """
-        query = self._checked("query", query)
-        check_phi(phi, query.tasks)
-        self._check_values("query", query)
+        query, _ = self._ready_query(phi, query)
         asked, y, mask = one_input(query.x).double(), query.y.double(), query.mask
         mean, explained = self._posterior(phi, asked)
         covariance = self._covariance(asked, asked) - explained.mT @ explained

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from quickstudy.learners.attention import AttentionBlock
 from quickstudy.learners.in_context import InContextTransformer
-from quickstudy.learners.phi import Phi, check_phi
+from quickstudy.learners.phi import Phi
 from quickstudy.rebuild import register
 from quickstudy.tasks.batch import Examples
 from quickstudy.tasks.likelihood import reduced
@@ -44,10 +44,7 @@ class AutoregressiveTransformer(InContextTransformer):
         Raises:
             TypeError, ValueError: the query is malformed, or of another form than the likelihood's.
         """
-        query = self._checked("query", query)
-        check_phi(phi, query.tasks)
-        classes = phi.get("classes")
-        self._check_values("query", query, classes)
+        query, classes = self._ready_query(phi, query)
         features, _ = self._features(query.x, query.mask, phi["statistics"])
         asked = self.input(features) + self.asked
         said = self._chain(phi, self._tokens(query, features), query.mask, asked)[2]

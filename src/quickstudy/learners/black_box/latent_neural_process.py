@@ -25,7 +25,7 @@ from quickstudy.arguments import check_seed, check_whole
 from quickstudy.learners.black_box.conditioned import Condition, Conditioned
 from quickstudy.learners.black_box.neural_process import Reader, masked_mean, read_on
 from quickstudy.learners.learner import Learner
-from quickstudy.learners.phi import Phi, check_phi
+from quickstudy.learners.phi import Phi
 from quickstudy.networks import MLP, Policy, as_network
 from quickstudy.rebuild import register
 from quickstudy.tasks.batch import Examples, TaskBatch, Tree
@@ -171,11 +171,9 @@ class LatentNeuralProcess(Learner):
         Raises:
             TypeError, ValueError: the query is malformed, or of another form than the likelihood's.
         """
-        query = self._checked("query", query)
-        check_phi(phi, query.tasks)
-        self._check_values("query", query, phi.get("classes"))
+        query, classes = self._ready_query(phi, query)
         assert isinstance(self.likelihood, Mixture)
-        each = self.likelihood.joint(self.outputs(phi, query.x, query.mask), query, phi.get("classes"))
+        each = self.likelihood.joint(self.outputs(phi, query.x, query.mask), query, classes)
         return log_mean(each)
 
     def forward(self, batch: TaskBatch) -> Float[Tensor, " task"]:
