@@ -13,12 +13,14 @@ from quickstudy.multitask.multi_mnist import multi_mnist
 from quickstudy.multitask.named import NamedSplit, NamedTasks, named_tasks
 from quickstudy.multitask.objective import Objective
 from quickstudy.multitask.parkinsons import parkinsons
+from quickstudy.multitask.preference import BPR
 from quickstudy.multitask.progressive import ProgressiveExtraction
 from quickstudy.multitask.separate import SeparateNetworks
 from quickstudy.multitask.shared import SharedSplit
 from quickstudy.multitask.shared_bottom import SharedBottom
 
 __all__ = [
+    "BPR",
     "CrossStitch",
     "MixedSplit",
     "MultiGateMixture",
