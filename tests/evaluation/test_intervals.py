@@ -35,6 +35,14 @@ def test_several_runs_are_wider_than_their_tasks_alone() -> None:
     assert interval(values).ci95 == pytest.approx(math.hypot(over_runs, over_tasks))
 
 
+def test_several_runs_on_one_task_are_students_interval_over_runs() -> None:
+    values = np.random.default_rng(2).normal(0.9, 0.01, 5)
+    result = interval(values[:, None])
+    low, high = stats.t.interval(0.95, 4, values.mean(), stats.sem(values))
+    assert (result.low, result.high) == (pytest.approx(low), pytest.approx(high))
+    assert (result.tasks, result.seeds) == (1, 5)
+
+
 def test_one_task_has_no_interval_and_json_says_null() -> None:
     result = interval(np.array([1.0]))
     assert math.isnan(result.ci95)

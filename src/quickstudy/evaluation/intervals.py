@@ -19,7 +19,7 @@ class Interval:
 
     Attributes:
         mean: the mean over tasks (and seeds).
-        ci95: half the width of its 95% interval; NaN when there is but one task.
+        ci95: half the width of its 95% interval; NaN when there is but one task and one run.
         tasks: how many tasks.
         seeds: how many training runs.
     """
@@ -55,7 +55,8 @@ def interval(values: Values) -> Interval:
 
     With one run, `[task]`, this is Student's interval over tasks. With several runs on the same tasks, `[seed, task]`,
     both the runs and the tasks are samples. Student's half widths of the means over runs and of the means over tasks
-    are added in squares: with three runs that is wide, as it should be.
+    are added in squares: with three runs that is wide, as it should be. Of several runs on one task, the runs alone are
+    the sample: the interval is about training anew on that very task.
 
     Raises:
         ValueError: there is no value, or one is not finite.
@@ -66,9 +67,8 @@ def interval(values: Values) -> Interval:
     if not np.isfinite(values).all():
         raise ValueError("values must be finite; a learner that predicts NaN cannot be scored")
     seeds, tasks = values.shape
-    half = _half_width(values.mean(0))
-    if seeds > 1:
-        half = math.hypot(half, _half_width(values.mean(1)))
+    over_tasks, over_runs = _half_width(values.mean(0)), _half_width(values.mean(1))
+    half = over_runs if tasks == 1 else over_tasks if seeds == 1 else math.hypot(over_tasks, over_runs)
     return Interval(float(values.mean()), half, tasks, seeds)
 
 

@@ -12,7 +12,19 @@ from torch import distributions as D
 __all__ = ["BINS", "HIGHER_IS_BETTER", "calibration_bins", "calibration_error", "task_metrics"]
 
 BINS = 15
-HIGHER_IS_BETTER = {"accuracy": True, "nll": False, "joint_nll": False, "brier": False, "mse": False, "ece": False}
+HIGHER_IS_BETTER = {
+    "accuracy": True,
+    "nll": False,
+    "joint_nll": False,
+    "brier": False,
+    "mse": False,
+    "ece": False,
+    # Of named tasks: see `multitask.Objective`.
+    "auc": True,
+    "log_loss": False,
+    "rmse": False,
+    "mae": False,
+}
 
 
 def task_metrics(

@@ -3,7 +3,7 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -65,6 +65,11 @@ class NamedModule(nn.Module, ABC):
         self.representation: Tensor | None = None
         # Tasks whose likelihoods are the same are computed as one.
         self._forms = {task: json.dumps(describe(it.likelihood)) for task, it in self.objectives.items()}
+
+    @property
+    def normalization(self) -> str:
+        """The policy of its network."""
+        return cast(Network, self.network).normalization
 
     @abstractmethod
     def raw(

@@ -6,6 +6,7 @@ from quickstudy.recipes.incontext_functions import InContextFunctions
 from quickstudy.recipes.incontext_linear import InContextLinear
 from quickstudy.recipes.inner_loop_questions import InnerLoopQuestions
 from quickstudy.recipes.meta_gradient_memory import MetaGradientMemory
+from quickstudy.recipes.named_recipe import NamedContestant, NamedRecipe, tuned
 from quickstudy.recipes.omniglot_blackbox_compare import OmniglotBlackboxCompare
 from quickstudy.recipes.omniglot_gradient_compare import OmniglotGradientCompare
 from quickstudy.recipes.omniglot_lstm import OmniglotLSTM
@@ -38,6 +39,8 @@ __all__ = [
     "InContextLinear",
     "InnerLoopQuestions",
     "MetaGradientMemory",
+    "NamedContestant",
+    "NamedRecipe",
     "OmniglotBlackboxCompare",
     "OmniglotGradientCompare",
     "OmniglotLSTM",
@@ -63,4 +66,5 @@ __all__ = [
     "recipes",
     "report",
     "run",
+    "tuned",
 ]

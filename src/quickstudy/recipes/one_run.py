@@ -23,7 +23,7 @@ from quickstudy.evaluation import (
 from quickstudy.files import write_text
 from quickstudy.learners import GradientLearner, Learner
 from quickstudy.rebuild import load, save
-from quickstudy.recipes.recipe import Contestant, Recipe
+from quickstudy.recipes.recipe import Contestant, Recipe, Training
 from quickstudy.tasks import TaskSource
 from quickstudy.training import fit
 
@@ -59,26 +59,51 @@ class OneRun:
         if scored.exists():
             return load(weights), load_scores(scored), json.loads(timed.read_text())
         progress.console.log(f"{self.recipe.name}: {self.name}, seed {self.seed}")
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
-            learner = self.contestant.build()
-        seconds = 0.0
-        training = self.contestant.training
-        if training is not None:
-            history = fit(
-                learner,
-                training.tasks,
-                seed=self.seed,
-                device=self.device,
-                folder=self.folder,
-                resume=True,
-                **training.arguments(),
-            )
-            seconds = history.seconds
+        learner, seconds = self._trained()
         learner = learner.to("cpu").eval()
         save(learner, weights)
+        scores = self._scored(learner, tests)
+        write_text(timed, json.dumps(seconds))
+        save_scores(scores, scored)
+        return learner, scores, seconds
+
+    def describe(self) -> dict[str, Any] | None:
+        """How the contestant was trained, for the card; None when it was not."""
+        if self.contestant.like is not None:
+            return {"weights of": self.contestant.like}
+        return None if self.contestant.training is None else self.contestant.training.describe()
+
+    def _trained(self) -> tuple[Any, float]:
+        """The learner after training, and the seconds that it took."""
+        return self._fitted(self.contestant, self.folder)
+
+    def _fitted(self, contestant: Contestant, folder: Path) -> tuple[Any, float]:
+        """What a contestant builds, trained."""
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            learner = contestant.build()
+        training = contestant.training
+        if training is None:
+            return learner, 0.0
+        history = fit(
+            learner,
+            training.tasks,
+            seed=self.seed,
+            device=self.device,
+            folder=folder,
+            resume=True,
+            **self._arguments(contestant, training, learner),
+        )
+        return learner, history.seconds
+
+    def _arguments(self, contestant: Contestant, training: Training, learner: Any) -> dict[str, Any]:
+        """Those of `fit` that depend on how it is trained."""
+        return training.arguments()
+
+    def _scored(self, learner: Any, tests: dict[str, Any]) -> dict[str, Scores]:
+        """The scores by protocol."""
         kept: Kept = []
-        scores = {
+        return {
             name: evaluate(
                 learner,
                 source.test,
@@ -90,9 +115,6 @@ class OneRun:
             for name, source in tests.items()
             if self._takes(source, learner)
         }
-        write_text(timed, json.dumps(seconds))
-        save_scores(scores, scored)
-        return learner, scores, seconds
 
     def _takes(self, source: TaskSource, learner: Learner) -> bool:
         """Whether the contestant is scored on these tasks: as far as it has outputs for their classes."""

@@ -15,9 +15,9 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from quickstudy.learners import Learner
 from quickstudy.reporting import Outcome
 from quickstudy.tasks import Split, TaskSource
+from quickstudy.tasks.source import Sampler
 from quickstudy.training import Precision, Score
 
 __all__ = ["Contestant", "Recipe", "Role", "Training", "option", "recipe", "recipes"]
@@ -35,9 +35,9 @@ class Training:
     """How a contestant is trained.
 
     Attributes:
-        tasks: the tasks to train on.
+        tasks: the `Split` to train on, or whatever else `fit` takes: of named tasks, their training examples.
         steps: optimizer steps.
-        batch_size: tasks per step.
+        batch_size: tasks per step; of named tasks, examples.
         rate: the highest learning rate of Adam; it rises linearly to that over the first fifth of the steps, then
             falls to nothing along a cosine.
         clip: largest norm of the gradient; None leaves it.
@@ -48,13 +48,13 @@ class Training:
         score: what to choose weights by; the loss by default.
     """
 
-    tasks: Split
+    tasks: Any
     steps: int
     batch_size: int
     rate: float = 1e-3
     clip: float | None = 10.0
     precision: Precision = "32-true"
-    validation: Split | None = None
+    validation: Sampler[Any] | None = None
     validation_size: int = 200
     validations: int = 20
     score: Score | None = None
@@ -93,13 +93,14 @@ class Training:
 
     def describe(self) -> dict[str, Any]:
         """For the card."""
+        draws = "tasks" if isinstance(self.tasks, Split) else "examples"
         return {
             "steps": self.steps,
             "batch_size": self.batch_size,
             "optimizer": f"Adam, linear to {self.rate}, cosine to 0",
             "clip": self.clip,
             "precision": self.precision,
-            "chosen on": f"{self.validation_size} validation tasks, {self.validations} times"
+            "chosen on": f"{self.validation_size} validation {draws}, {self.validations} times"
             if self.validation
             else "last step",
         }
@@ -110,7 +111,7 @@ class Contestant:
     """A learner to be scored.
 
     Attributes:
-        build: makes it; what is random in it comes from torch's global generator, seeded by the run.
+        build: makes it, a `Learner`; what is random in it comes from torch's global generator, seeded by the run.
         training: None for those that learn nothing across tasks.
         batch_size: tasks at a time when it is scored.
         role: `learner` when it learns across tasks, `transfer` when it is plainly pre-trained on other tasks' data,
@@ -121,7 +122,7 @@ class Contestant:
         at: in a sweep, where on the axis it stands (see `Recipe.axis`).
     """
 
-    build: Callable[[], Learner]
+    build: Callable[[], Any]
     training: Training | None = None
     batch_size: int = 32
     role: Role = "learner"
@@ -163,6 +164,11 @@ class Recipe(ABC):
     @abstractmethod
     def contestants(self) -> dict[str, Contestant]:
         """Who is scored, by name; those that learn across tasks first."""
+
+    def describe_tests(self, tests: Mapping[str, Any]) -> dict[str, Any]:
+        """What a reader must know of every protocol, for the card."""
+        sizes = {name: source.test.size or self.test_tasks for name, source in tests.items()}
+        return {name: tests[name].protocol | {"tasks": min(self.test_tasks, size)} for name, size in sizes.items()}
 
     def tests_at(self) -> dict[str, float]:
         """For a sweep over tests: where on the axis each stands, by its name."""

@@ -51,8 +51,8 @@ def _draw(
     learners: dict[str, Learner], run: SavedRun, card: dict[str, Any]
 ) -> tuple[list[Episode], list[Panel], list[str]]:
     """The drawn test tasks and fits, or why they could not be drawn: the data of a run may be elsewhere by now."""
-    if not learners:
-        return [], [], []
+    if not any(isinstance(learner, Learner) for learner in learners.values()):
+        return [], [], []  # named tasks have no episodes
     try:
         tests = _tests(run.folder)
         return drawn_tasks(learners, tests, card), drawn_fits(learners, tests, card), []

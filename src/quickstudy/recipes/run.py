@@ -13,6 +13,8 @@ import torch
 from quickstudy.files import write_text
 from quickstudy.learners import GradientLearner, Learner
 from quickstudy.recipes.fewer_tasks import fewest_tasks, probe_fewer_tasks
+from quickstudy.recipes.named_recipe import NamedRecipe
+from quickstudy.recipes.named_run import NamedRun
 from quickstudy.recipes.one_run import WEIGHTS, OneRun, with_weights
 from quickstudy.recipes.recipe import Contestant, Recipe
 from quickstudy.reporting import (
@@ -82,6 +84,8 @@ def run(
         contestants = {recipe.main: contestants[recipe.main]}
     _check_names(contestants)
     if probes:
+        if isinstance(recipe, NamedRecipe):
+            raise ValueError(f"probes train on fewer tasks, and those of {recipe.name} are a fixed set; leave them out")
         fewest_tasks(contestants)
     random = _rehearse(contestants, tests, device)
     _claim_folder(
@@ -89,10 +93,10 @@ def run(
         resume,
         {"recipe": recipe.name, "settings": recipe.describe(), "seeds": list(seeds), "everyone": everyone},
     )
-    tasks = {name: min(recipe.test_tasks, source.test.size or recipe.test_tasks) for name, source in tests.items()}
-    protocol = {name: source.protocol | {"tasks": tasks[name]} for name, source in tests.items()}
+    protocol = recipe.describe_tests(tests)
     outcomes: dict[str, Outcome] = {}
     learners: dict[str, Learner] = {}
+    kind = NamedRun if isinstance(recipe, NamedRecipe) else OneRun
     single = len(contestants) == 1 and len(seeds) == 1
     for name, contestant in contestants.items():
         for seed in seeds if random[name] else seeds[:1]:
@@ -101,12 +105,12 @@ def run(
             if contestant.like is not None:
                 trained = run_folder(folder, contestant.like, seed, len(contestants), len(seeds)) / WEIGHTS
                 seeded = replace(contestant, build=partial(with_weights, contestant.build, trained))
-            one = OneRun(recipe, name, seeded, seed, place, device)
+            one = kind(recipe, name, seeded, seed, place, device)
             learner, scores, seconds = one.finish(tests)
-            describe = contestant.training.describe() if contestant.training else None
-            if contestant.like is not None:
-                describe = {"weights of": contestant.like}
+            describe = one.describe()
             outcome = outcomes.setdefault(name, _outcome(contestant, learner, describe))
+            if outcome.training and describe and outcome.training is not describe and "chosen" in describe:
+                outcome.training["chosen"] = [*outcome.training["chosen"], *describe["chosen"]]
             outcome.scores.append(scores)
             outcome.seconds.append(seconds)
             if (place / "log.jsonl").exists():
@@ -165,7 +169,7 @@ def drawn_tasks(
     able = [
         name for name, entry in entries(result).items() if any(m.startswith(f"{protocol}.") for m in entry["metrics"])
     ]
-    drawn = {name: learners[name] for name in able[:_DRAWN_LEARNERS] if name in learners}
+    drawn = {name: learners[name] for name in able[:_DRAWN_LEARNERS] if isinstance(learners.get(name), Learner)}
     if not drawn:
         return []
     return [

@@ -9,6 +9,7 @@ from quickstudy.reporting.adaptation import (
 )
 from quickstudy.reporting.cards import Outcome, best_of, card, differences, entries, read_card, verdict, write_card
 from quickstudy.reporting.comparison import SeveralRuns, compare_runs, complete
+from quickstudy.reporting.deltas import delta_panels
 from quickstudy.reporting.episodes import Episode, draw_episode
 from quickstudy.reporting.fits import draw_fits, one_dimensional
 from quickstudy.reporting.headline import Headline, headline
@@ -30,6 +31,7 @@ __all__ = [
     "card",
     "compare_runs",
     "complete",
+    "delta_panels",
     "differences",
     "draw_episode",
     "draw_fits",

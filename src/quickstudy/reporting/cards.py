@@ -19,7 +19,18 @@ from quickstudy.evaluation import (
 )
 from quickstudy.files import write_text
 
-__all__ = ["Outcome", "best_of", "card", "differences", "entries", "read_card", "verdict", "write_card"]
+__all__ = [
+    "Outcome",
+    "best_of",
+    "card",
+    "compared_at",
+    "differences",
+    "entries",
+    "over",
+    "read_card",
+    "verdict",
+    "write_card",
+]
 
 
 @dataclass
@@ -83,6 +94,7 @@ def card(
     """
     main, first = next(iter(outcomes.items()))
     compared = next(iter(first.scores[0]))
+    metrics = {protocol: compared_at(scores, metric) for protocol, scores in first.scores[0].items()}
     result: dict[str, Any] = {
         "recipe": recipe,
         "claim": claim,
@@ -94,7 +106,7 @@ def card(
         "steps": (first.training or {}).get("steps", 0),
         "seconds": round(sum(sum(outcome.seconds) for outcome in outcomes.values()), 1),
         "machine": dict(where),
-        "metric": metric,
+        "metric": metrics[compared],
         "metrics": {name: value.to_json() for name, value in first.metrics().items()},
     }
     if len(outcomes) > 1:
@@ -111,11 +123,11 @@ def card(
             for name, outcome in outcomes.items()
         }
         result["differences"] = [
-            {"protocol": protocol, "first": a, "second": b, "metric": metric, **d.value.to_json(), "words": str(d)}
-            for protocol in first.scores[0]
-            for a, b, d in differences(outcomes, protocol, metric)
+            {"protocol": protocol, "first": a, "second": b, "metric": by, **d.value.to_json(), "words": str(d)}
+            for protocol, by in metrics.items()
+            for a, b, d in differences(outcomes, protocol, by)
         ]
-        result["verdict"] = verdict(outcomes, compared, metric)
+        result["verdict"] = verdict(outcomes, compared, metrics[compared])
     else:
         result["learner"], result["normalization"], result["training"] = main, first.normalization, first.training
         if first.tasks_at_once is not None:
@@ -126,7 +138,7 @@ def card(
         result["calibration"] = {"protocol": compared, "learners": {n: curve for n, curve in curves.items() if curve}}
     probed = {name: [each.to_json() for each in outcome.probes] for name, outcome in outcomes.items() if outcome.probes}
     if probed:
-        result["probes"] = {"protocol": compared, "metric": metric, "learners": probed}
+        result["probes"] = {"protocol": compared, "metric": metrics[compared], "learners": probed}
     adapting = {name: each.adaptation.to_json() for name, each in outcomes.items() if each.adaptation is not None}
     if adapting:
         result["adaptation"] = {"protocol": compared, "learners": adapting}
@@ -145,6 +157,17 @@ def entries(card: Mapping[str, Any]) -> dict[str, Any]:
         }
     }
     return {name: {**entry, "seconds": sum(entry["seconds"]) / len(entry["seconds"])} for name, entry in each.items()}
+
+
+def compared_at(scores: Scores, metric: str) -> str:
+    """By what contestants are compared under a protocol that has these scores: named tasks may have other metrics."""
+    return metric if metric in scores.values else next(iter(scores.values))
+
+
+def over(tasks: int, seeds: int) -> str:
+    """What a mean is over, in words. A named task is one and has a name, so it is not counted."""
+    runs = f"{seeds} seed{'s' if seeds > 1 else ''}"
+    return runs if tasks == 1 else f"{tasks} tasks, {runs}"
 
 
 def differences(outcomes: Mapping[str, Outcome], protocol: str, metric: str) -> list[tuple[str, str, Difference]]:
@@ -180,7 +203,7 @@ def verdict(outcomes: Mapping[str, Outcome], protocol: str, metric: str) -> str:
         value = difference.value
         parts.append(
             f"{says}: at {protocol}, {learner} against the best {role}, {best}: {difference}, "
-            f"{value.tasks} tasks, {value.seeds} seed{'s' if value.seeds > 1 else ''}."
+            f"{over(value.tasks, value.seeds)}."
         )
     return " ".join(parts) or "There is nothing to compare."
 

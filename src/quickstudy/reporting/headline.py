@@ -72,7 +72,7 @@ def _against_the_best(
 def _alone(learner: str, value: Mapping[str, Any], protocol: str, metric: str) -> Headline:
     shown = metric_cell(metric, value)
     said = f"{shown}% of its answers are right" if metric == "accuracy" else f"its {_called(metric)} is {shown}"
-    text = f"At {protocol}, over {value['tasks']} test tasks{_seeds(value)}, {said}."
+    text = f"At {protocol}, over {_tasks(value, '')}, {said}."
     return Headline("alone", f"{learner} was scored, and compared with no one", text)
 
 
@@ -81,7 +81,7 @@ def sentence(difference: Mapping[str, Any], second: str | None = None) -> str:
     metric, first, second = difference["metric"], difference["first"], second or difference["second"]
     half = difference["ci95"]
     shown = half is not None and abs(difference["mean"]) > half
-    where = f"over the same {difference['tasks']} test tasks{_seeds(difference)}"
+    where = f"over {_tasks(difference, 'the same ')}"
     if metric == "accuracy":
         within = "" if half is None else f" ± {100 * half:.1f}"
         size = f"{100 * abs(difference['mean']):.1f}{within} percentage points"
@@ -114,7 +114,22 @@ def compared_by(card: Mapping[str, Any]) -> str:
 
 
 def _called(metric: str) -> str:
-    return {"mse": "mean squared error", "nll": "negative log-likelihood", "brier": "Brier score"}.get(metric, metric)
+    return {
+        "mse": "mean squared error",
+        "nll": "negative log-likelihood",
+        "brier": "Brier score",
+        "auc": "area under the ROC curve",
+        "log_loss": "log loss",
+        "rmse": "root mean squared error",
+        "mae": "mean absolute error",
+    }.get(metric, metric)
+
+
+def _tasks(value: Mapping[str, Any], same: str) -> str:
+    if value["tasks"] == 1:
+        seeds = value.get("seeds", 1)
+        return f"{same}test examples, {seeds} seed{'s' if seeds > 1 else ''}"
+    return f"{same}{value['tasks']} test tasks{_seeds(value)}"
 
 
 def _seeds(value: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from quickstudy.files import write_text
 from quickstudy.reporting.cards import entries, read_card
+from quickstudy.reporting.headline import compared_by
 from quickstudy.reporting.tables import metric_cell
 
 __all__ = ["answers", "fill", "main", "markdown"]
@@ -64,12 +65,16 @@ def _markdown(card: Mapping[str, Any]) -> str:
 
 def _experiment(card: Mapping[str, Any]) -> list[list[str]]:
     """A row per learner, a column per protocol, of the metric that is compared."""
-    metric = "accuracy" if any(name.endswith(".accuracy") for name in card["metrics"]) else "mse"
-    protocols = [name.rpartition(".")[0] for name in card["metrics"] if name.endswith(f".{metric}")]
-    unit = "accuracy, %" if metric == "accuracy" else "mean squared error"
-    rows = [[unit, *protocols, "training seconds"]]
+    metric = compared_by(card)
+    shown: dict[str, str] = {}
+    for name in card["metrics"]:
+        protocol, _, other = name.rpartition(".")
+        shown[protocol] = metric if other == metric else shown.get(protocol, other)
+    unit = {"accuracy": "accuracy, %", "mse": "mean squared error"}.get(metric, metric)
+    heads = [protocol if by == metric else f"{protocol} ({by})" for protocol, by in shown.items()]
+    rows = [[unit, *heads, "training seconds"]]
     for name, entry in entries(card).items():
-        cells = [metric_cell(metric, entry["metrics"].get(f"{protocol}.{metric}")) for protocol in protocols]
+        cells = [metric_cell(by, entry["metrics"].get(f"{protocol}.{by}")) for protocol, by in shown.items()]
         rows.append([name, *cells, f"{entry['seconds']:.0f}"])
     return rows
 

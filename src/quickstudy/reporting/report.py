@@ -11,6 +11,7 @@ from quickstudy.evaluation import HIGHER_IS_BETTER, Adaptation, Probe
 from quickstudy.files import write_text
 from quickstudy.reporting.adaptation import adaptation_panels
 from quickstudy.reporting.cards import entries
+from quickstudy.reporting.deltas import delta_panels
 from quickstudy.reporting.episodes import Episode
 from quickstudy.reporting.headline import Headline, headline
 from quickstudy.reporting.plots import (
@@ -34,6 +35,10 @@ _MEANINGS = {
     "ece": "ece: expected calibration error, how far confidence is from being right",
     "nll": "nll: negative log-likelihood of the truth, in nats per query",
     "mse": "mse: mean squared error",
+    "auc": "auc: area under the ROC curve, the share of pairs of examples of the two classes that are ranked right",
+    "log_loss": "log_loss: negative log-likelihood of the truth, in nats per example",
+    "rmse": "rmse: root mean squared error, in the unit of the target",
+    "mae": "mae: mean absolute error, in the unit of the target",
 }
 
 
@@ -105,7 +110,7 @@ def _context(
         "meanings": [_MEANINGS[name] for name in metrics if name in _MEANINGS],
         "single": not isinstance(card["command"], list),
         "differences": differences,
-        "difference_panels": difference_panels(differences),
+        "difference_panels": [*delta_panels(differences), *difference_panels(differences)],
         "legend_items": _legend(styles, baselines),
         "sweep_panels": sweep,
         "sweep_legend": _legend(swept, frozenset()),

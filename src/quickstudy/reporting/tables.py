@@ -39,7 +39,7 @@ def tables(card: Mapping[str, Any]) -> list[dict[str, Any]]:
         tasks = next(entry["metrics"][key]["tasks"] for entry in each.values() if key in entry["metrics"])
         out.append(
             {
-                "title": f"{protocol}, {tasks} test tasks",
+                "title": protocol if tasks == 1 else f"{protocol}, {tasks} test tasks",
                 "head": ["", *metrics, "training seconds"],
                 "rows": rows,
                 "roles": roles,
@@ -48,7 +48,8 @@ def tables(card: Mapping[str, Any]) -> list[dict[str, Any]]:
         )
     if card.get("differences"):
         rows = [[d["protocol"], f"{d['first']} − {d['second']}", d["words"]] for d in card["differences"]]
-        head = ["protocol", "paired on the same tasks", f"difference in {card['differences'][0]['metric']}"]
+        by = dict.fromkeys(d["metric"] for d in card["differences"])
+        head = ["protocol", "paired on the same tasks", f"difference in {' or '.join(by)}"]
         out.append({"title": "Differences", "head": head, "rows": rows})
     return out
 
