@@ -6,6 +6,7 @@ from quickstudy.multitask.census import census_income
 from quickstudy.multitask.conditioned import TaskConditioned
 from quickstudy.multitask.cross_stitch import CrossStitch
 from quickstudy.multitask.from_targets import shared_tasks
+from quickstudy.multitask.interactions import Interactions, logged_interactions
 from quickstudy.multitask.mixed import MixedSplit
 from quickstudy.multitask.module import NamedModule
 from quickstudy.multitask.multi_gate import MultiGateMixture
@@ -15,6 +16,7 @@ from quickstudy.multitask.objective import Objective
 from quickstudy.multitask.parkinsons import parkinsons
 from quickstudy.multitask.preference import BPR
 from quickstudy.multitask.progressive import ProgressiveExtraction
+from quickstudy.multitask.ranker import MultiObjectiveRanker, combined_score
 from quickstudy.multitask.separate import SeparateNetworks
 from quickstudy.multitask.shared import SharedSplit
 from quickstudy.multitask.shared_bottom import SharedBottom
@@ -22,8 +24,10 @@ from quickstudy.multitask.shared_bottom import SharedBottom
 __all__ = [
     "BPR",
     "CrossStitch",
+    "Interactions",
     "MixedSplit",
     "MultiGateMixture",
+    "MultiObjectiveRanker",
     "NamedBatch",
     "NamedModule",
     "NamedSplit",
@@ -37,6 +41,8 @@ __all__ = [
     "TaskAttention",
     "TaskConditioned",
     "census_income",
+    "combined_score",
+    "logged_interactions",
     "multi_mnist",
     "named_tasks",
     "parkinsons",

@@ -25,6 +25,7 @@ from quickstudy.recipes.questions import (
     QuestionShots,
 )
 from quickstudy.recipes.recipe import Contestant, Recipe, Training, option, recipe, recipes
+from quickstudy.recipes.recommender import Recommender
 from quickstudy.recipes.report import report
 from quickstudy.recipes.run import run
 from quickstudy.recipes.sinusoid_gradient_compare import SinusoidGradientCompare
@@ -57,6 +58,7 @@ __all__ = [
     "QuestionSavings",
     "QuestionShots",
     "Recipe",
+    "Recommender",
     "SinusoidGradientCompare",
     "SinusoidMAML",
     "TabularPrior",
