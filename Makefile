@@ -30,8 +30,10 @@ bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/maml_images.py
 	$(BIN)/python benchmarks/meta_gradient_memory.py
 	$(BIN)/python benchmarks/incontext_tokens.py
+	$(BIN)/python benchmarks/balancing.py
 	$(BIN)/python benchmarks/seconds_to_97.py
 	$(BIN)/python benchmarks/tables.py
+	$(BIN)/python benchmarks/tables_regression.py
 
 # The tables of README.md and of the pages in docs/, from the cards in results/.
 readme: $(VENV)/.dev

@@ -3,7 +3,8 @@
 64 tasks of linear regression in 8 dimensions with 20 examples and a query: 41 tokens a task, x₁ y₁ … x. Both have the
 same width, layers, heads and positions, learn from the prediction at every input, in float32 with the same optimizer;
 theirs reads the query as the end of the text, ours from φ of the text before it. And what keeping φ is worth: queries
-answered in a second, one at a time, with the support read once or anew for each.
+answered in a second, one at a time, with the support read once or anew for each. The floor is what the matrix products
+of our step would take by themselves.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import torch
 from side_by_side import take_turns, write
 from torch import Tensor, nn
 from torch.optim import Adam
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import GPT2Config, GPT2Model
 
 from quickstudy.learners import DecoderTransformer
@@ -47,13 +49,13 @@ def ours(width: int, layers: int) -> DecoderTransformer:
     return DecoderTransformer(Inputs(DIMENSIONS), Gaussian(), width, layers, HEADS, positions=SHOTS + 1)
 
 
-def training(module: nn.Module, batch: TaskBatch) -> Callable[[], None]:
+def training(module: nn.Module, called: Callable[[TaskBatch], Tensor], batch: TaskBatch) -> Callable[[], None]:
     """A training step."""
     optimizer = Adam(module.parameters(), lr=1e-4, fused=True)
 
     def step() -> None:
         optimizer.zero_grad()
-        module(batch).mean().backward()
+        called(batch).mean().backward()
         optimizer.step()
 
     return step
@@ -92,21 +94,41 @@ def answers_per_second(learner: DecoderTransformer, batch: TaskBatch, questions:
     return found
 
 
+def matrix_products_alone(step: Callable[[], None], tokens: int, width: int, rounds: int) -> float:
+    """Seconds that the multiplications of a step would take at the rate of one large product of its widest layer."""
+    with FlopCounterMode(display=False) as counter:
+        step()
+    a, b = torch.randn(tokens, width), torch.randn(width, 4 * width)
+    seconds = take_turns({"product": lambda: a @ b}, rounds)["product"]
+    return counter.get_total_flops() * seconds / (2 * tokens * width * 4 * width)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few tasks and rounds, a small network; no card")
-    quick = parser.parse_args().quick
+    parser.add_argument("--eager", action="store_true", help="leave out what is compiled; no card")
+    arguments = parser.parse_args()
+    quick, eager = arguments.quick, arguments.eager
     torch.set_num_threads(1 if quick else 2)
     torch.manual_seed(0)
     tasks, rounds, width, layers, questions = (4, 2, 32, 1, 20) if quick else (64, 15, 128, 4, 500)
     batch = linear_functions(DIMENSIONS, SHOTS, queries=1).train.draw(0, tasks, 0)
     modules: dict[str, nn.Module] = {"quickstudy": ours(width, layers), "transformers": GPT2InContext(width, layers)}
     check_same(modules, batch)
-    steps = {name: training(module, batch) for name, module in modules.items()}
+    steps = {f"{name}, eager": training(module, module, batch) for name, module in modules.items()}
+    if not eager:
+        for name, module in modules.items():
+            compiled = torch.compile(module, dynamic=False)
+            steps[f"{name}, compiled"] = training(module, compiled, batch)
     seconds = take_turns(steps, rounds)
     tokens = tasks * (2 * SHOTS + 1)
+    floor = matrix_products_alone(steps["quickstudy, eager"], tokens, width, 10 * rounds)
     metrics: dict[str, float] = {f"{name}, tokens per second": round(tokens / s) for name, s in seconds.items()}
-    metrics["quickstudy / transformers"] = round(seconds["transformers"] / seconds["quickstudy"], 2)
+    for how in ("eager",) if eager else ("eager", "compiled"):
+        ratio = seconds[f"transformers, {how}"] / seconds[f"quickstudy, {how}"]
+        metrics[f"quickstudy / transformers, {how}"] = round(ratio, 2)
+    for name, taken in seconds.items():
+        metrics[f"{name}, percent of a step that its matrix products alone would take"] = round(100 * floor / taken)
     for name, count in answers_per_second(ours(width, layers), batch, questions).items():
         metrics[f"quickstudy, predictions per second {name}"] = round(count)
     protocol = {
@@ -114,7 +136,7 @@ def main() -> None:
         "width": width, "layers": layers, "heads": HEADS, "threads": torch.get_num_threads(), "precision": "float32",
     }  # fmt: skip
     claim = "Training a decoder in context on tokens x₁ y₁ x₂ y₂ …, beside GPT-2's blocks of `transformers`"
-    write("incontext-tokens", claim, protocol, metrics, keep=not quick)
+    write("incontext-tokens", claim, protocol, metrics, keep=not (quick or eager))
 
 
 if __name__ == "__main__":

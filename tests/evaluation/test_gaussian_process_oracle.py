@@ -8,7 +8,7 @@ from sklearn.gaussian_process import kernels as sklearn
 from torch.testing import assert_close
 
 import quickstudy as qs
-from quickstudy.evaluation import GaussianProcessOracle, compare
+from quickstudy.evaluation import GaussianProcessOracle, compare, joint_log_prob
 from quickstudy.tasks import RBF, AnyOf, Kernel, Matern52, Periodic, gaussian_processes
 
 
@@ -85,3 +85,13 @@ def test_bad_arguments() -> None:
     oracle = GaussianProcessOracle()
     with pytest.raises(TypeError, match="floating-point inputs"):
         oracle.adapt(qs.tasks.Examples.of(torch.zeros(1, 3, 1, dtype=torch.int64), torch.zeros(1, 3)))
+
+
+@pytest.mark.parametrize("kernel", [Matern52(0.5, 1.2), AnyOf([RBF((0.2, 0.6), 1.0), Periodic(0.5, 0.5, 1.0)])])
+def test_queries_together_are_a_chain_of_queries_one_by_one(kernel: Kernel) -> None:
+    """The joint density of a mixture of processes is a product: of each query after those before it."""
+    batch = gaussian_processes(kernel, (0, 5), 4, noise=0.2).test.draw(0, 6, 0)
+    batch.query.mask[2, 1] = False
+    oracle = GaussianProcessOracle(kernel, noise=0.2, grid=3)
+    together = oracle.log_prob(oracle.adapt(batch.support), batch.query)
+    assert_close(together, joint_log_prob(oracle, batch), rtol=1e-5, atol=1e-5)

@@ -24,6 +24,10 @@ def examples(n: int = 5, kind: str = "regression") -> Examples:
     return Examples.of(torch.randn(2, n, 3).double(), y)
 
 
+def nothing(support: Examples) -> Examples:
+    return support.map(lambda leaf: leaf[:, :0])
+
+
 def classes(kind: str) -> Tensor | None:
     return torch.ones(2, 4, dtype=torch.bool) if kind == "classification" else None
 
@@ -65,7 +69,7 @@ def test_cached_support_equals_one_pass_over_everything(kind: str, form: dict) -
 def test_what_is_said_before_a_label_is_what_a_query_there_would_be_told(form: dict) -> None:
     """The prediction at every input of the support is that of adapting to the examples before it."""
     model, support = learner(**form), examples(6)
-    _, said = model._learned(support)
+    said = model._said(support, nothing(support))
     for j in range(6):
         phi = model.adapt(support.map(lambda leaf, j=j: leaf[:, :j]))
         assert_close(said[:, [j]], model.outputs(phi, support.x[:, [j]]))
@@ -74,22 +78,22 @@ def test_what_is_said_before_a_label_is_what_a_query_there_would_be_told(form: d
 @pytest.mark.parametrize("form", FORMS)
 def test_nothing_leaks_from_later_tokens(form: dict) -> None:
     model, support = learner(**form), examples(6)
-    phi, said = model._learned(support)
+    phi, said = model.adapt(support), model._said(support, nothing(support))
     changed = support.map(torch.clone)
     changed.y[:, 3] += 5  # the label of the fourth: what is said of it stays, what follows does not
-    after, heard = model._learned(changed)
+    after, heard = model.adapt(changed), model._said(changed, nothing(changed))
     assert torch.equal(heard[:, :4], said[:, :4])
     assert (heard[:, 4:] != said[:, 4:]).all()
     assert torch.equal(after["keys"][:, :, :, :7], phi["keys"][:, :, :, :7])
     changed.x[:, 4] += 5
-    _, heard = model._learned(changed)
+    heard = model._said(changed, nothing(changed))
     assert torch.equal(heard[:, :4], said[:, :4])
 
 
 def test_gradients_know_nothing_of_later_tokens() -> None:
     model, support = learner(), examples(6)
     support.x.requires_grad_()
-    _, said = model._learned(support)
+    said = model._said(support, nothing(support))
     gradient = torch.autograd.grad(said[:, 2].sum(), support.x)[0]
     assert (gradient[:, :3] != 0).any(-1).all()
     assert (gradient[:, 3:] == 0).all()

@@ -18,6 +18,7 @@ from quickstudy.multitask import (
     ProgressiveExtraction,
     SeparateNetworks,
     SharedBottom,
+    SoftSharing,
     TaskAttention,
     TaskConditioned,
     named_tasks,
@@ -32,6 +33,7 @@ ALIKE = dict.fromkeys("abc", Gaussian())
 MAKE: dict[str, Callable[[dict], NamedModule]] = {
     "shared": lambda those: SharedBottom(MLP(4, (8,)), those, tower=(6,)),
     "separate": lambda those: SeparateNetworks(MLP(4, (8, 6), "layer"), those),
+    "soft": lambda those: SoftSharing(MLP(4, (8, 6), "layer"), those),
     "concatenate": lambda those: TaskConditioned(MLP(4, (8,)), those, conditioning="concatenate", hidden=6),
     "multiply": lambda those: TaskConditioned(MLP(4, (8,)), those, conditioning="multiply", hidden=6),
     "film": lambda those: TaskConditioned(MLP(4, (8,)), those, hidden=6),
@@ -76,7 +78,7 @@ def plainly(name: str, model: NamedModule, x: Tensor, task: int) -> Tensor:
     """The outputs of one task for inputs `[n, 4]`, as the papers write it."""
     if name == "shared":
         return head(model, task, F.relu(model.network.layers[0](x)))
-    if name == "separate":
+    if name in ("separate", "soft"):
         weights = dict(zip(model.names, (leaf[task] for leaf in model.weights), strict=True))
         for number in range(2):
             x = x @ weights[f"layers.{number}.weight"].T + weights[f"layers.{number}.bias"]
@@ -152,11 +154,11 @@ def test_losses_gradients_and_parameters(name: str, form: str) -> None:
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
     own, shared = model.own_parameters(), model.shared_parameters()
     assert len(own) + len(shared) == len(list(model.parameters()))
-    assert bool(shared) == (name != "separate")
+    assert bool(shared) == (name not in ("separate", "soft"))
     assert list(model({"b": batches(alike)["apart"]["b"]})) == ["b"]
 
 
-@pytest.mark.parametrize("name", ["shared", "stitch", "attention", "mixture", "progressive", "separate"])
+@pytest.mark.parametrize("name", ["shared", "stitch", "attention", "mixture", "progressive", "separate", "soft"])
 def test_own_parameters_serve_one_task(name: str) -> None:
     """The loss of a task moves only its part of what is declared to be of single tasks."""
     model = MAKE[name](LIKELIHOODS)
@@ -164,7 +166,7 @@ def test_own_parameters_serve_one_task(name: str) -> None:
     gradients = torch.autograd.grad(loss, model.own_parameters(), allow_unused=True, materialize_grads=True)
     for gradient in gradients:
         parts = gradient.unflatten(0, (3, -1))
-        assert parts[1].any() or name == "separate"
+        assert parts[1].any() or name in ("separate", "soft")
         assert not parts[[0, 2]].any()
 
 

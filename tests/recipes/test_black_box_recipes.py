@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from quickstudy.learners import RecurrentLearner
-from quickstudy.recipes import OmniglotBlackboxCompare, OmniglotLSTM, run
+from quickstudy.recipes import ICLEmergence, OmniglotBlackboxCompare, OmniglotLSTM, run
 
 from .brief import make_brief
 
@@ -66,3 +66,14 @@ def test_labels_of_the_lstm() -> None:
         learner = OmniglotLSTM(replace(OmniglotLSTM.Settings(), labels=labels)).contestants()["LSTM, 3-way"].build()
         assert type(learner) is RecurrentLearner
         assert learner.labels == labels
+
+
+def test_where_learning_in_context_comes_from_is_asked_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_brief(monkeypatch, test_tasks=8)
+    settings = replace(ICLEmergence.Settings(), classes=12, steps=1, tasks=2, filters=4, width=8, layers=1)
+    result = run(ICLEmergence(settings), tmp_path / "run", everyone=True, device="cpu")
+    assert result["axis"] == "share of bursty sequences"
+    assert {entry["series"] for entry in result["learners"].values()} == {"uniform classes", "long tail"}
+    for entry in result["learners"].values():
+        assert {"in-context.accuracy", "in-weights.accuracy"} <= set(entry["metrics"])
+    assert re.search(r"without bursts, \d+\.\d ± \S+ with them alone", result["verdict"])

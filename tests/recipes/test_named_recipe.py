@@ -1,6 +1,7 @@
 """Recipes on named tasks: a number per task and run, paired by run, reported task by task."""
 
 import json
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,8 @@ def _sum(module: torch.nn.Module) -> Sum:
     return Sum()
 
 
-def test_every_task_is_compared_run_by_run(tmp_path: Path) -> None:
+def test_every_task_is_compared_run_by_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules["quickstudy.recipes.recipe"]._recipes, "signs", Signs)
     recipe = Signs()
     result = run(recipe, tmp_path / "run", seeds=(0, 1, 2), device="cpu", command="quickstudy …")
     learners = result["learners"]

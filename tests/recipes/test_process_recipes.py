@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from quickstudy.recipes import GPProcesses, QuestionContextSize, run
+from quickstudy.recipes import GPProcesses, QuestionContextSize, QuestionSetOrSequence, run
 
 from .brief import make_brief
 
@@ -37,3 +37,16 @@ def test_contexts_differ_in_size_alone(tmp_path: Path, monkeypatch: pytest.Monke
     assert result["learners"]["Bayes-optimal"]["metrics"]["10shot.mse"]["mean"] < 0.2
     assert "Squared error by the numbers in h: 1: " in result["answer"]
     assert "on no more is shown to help" in result["answer"]
+
+
+def test_a_set_and_a_sequence_keep_as_many_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_brief(monkeypatch, test_tasks=8)
+    recipe = QuestionSetOrSequence(replace(QuestionSetOrSequence.Settings(), steps=1, tasks=2))
+    kept = []
+    for contestant in list(recipe.contestants().values())[:2]:
+        learner = contestant.build()
+        phi = learner.adapt(recipe.tests()["5shot"].test.draw(0, 1, 0).support)
+        kept.append(sum(phi[name].numel() for name in ("h", "hidden", "cell") if name in phi))
+    assert kept == [64, 64]
+    result = run(recipe, tmp_path / "run", everyone=True, device="cpu")
+    assert "with 40 examples, more than in training: " in result["answer"]

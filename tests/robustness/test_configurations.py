@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -17,7 +18,9 @@ from quickstudy.learners import (
     MAML,
     R2D2,
     SNAIL,
+    AttentiveLatentNeuralProcess,
     AttentiveNeuralProcess,
+    AutoregressiveTransformer,
     CompletePooling,
     ConditionalNeuralProcess,
     ConvolutionalNeuralProcess,
@@ -56,10 +59,12 @@ from quickstudy.tasks import (
     Mixture,
     Periodic,
     decision_trees,
+    from_tables,
     gaussian_processes,
     likelihood_for,
     linear_functions,
     relu_networks,
+    sawtooths,
     sinusoids,
     tabular_prior,
 )
@@ -70,6 +75,7 @@ from .strategies import absurd, numbers
 pytestmark = pytest.mark.unchecked
 
 NETWORK = MLP(1, (4,))
+TABLES = {str(number): (np.arange(24.0).reshape(12, 2), np.arange(12) % 2) for number in range(4)}
 # What builds, and with which arguments it surely does.
 BUILDERS = {
     MLP: {"inputs": 2, "hidden": (3,), "normalization": "none"},
@@ -92,6 +98,13 @@ BUILDERS = {
     Periodic: {"lengthscale": 0.5, "period": (0.5, 1.0), "scale": 1.0},
     AnyOf: {"kernels": [RBF(), Periodic()]},
     gaussian_processes: {"kernel": RBF(), "shots": 3, "queries": 2, "noise": 0.1, "interval": (-1.0, 1.0)},
+    sawtooths: {
+        "shots": 3, "queries": 2, "noise": 0.1, "frequency": (0.5, 1.0), "scale": 2.0, "query_scale": 1.0,
+    },
+    from_tables: {
+        "tables": TABLES, "kind": "classification", "features": 2, "shots": (4, 6), "queries": 2, "ways": 3,
+        "targets": "any", "most_rows": 10, "validation": 0.25, "test": 0.25, "seed": 1,
+    },
     tabular_prior: {"kind": "classification", "features": 3, "shots": 8, "queries": 2, "ways": 2},
     TableNetwork: {"features": 3, "width": 4},
     linear_functions: {
@@ -114,6 +127,10 @@ BUILDERS = {
     R2D2: {"network": NETWORK, "likelihood": Gaussian(), "penalty": 1.0, "scale": 1.0, "reduction": "mean"},
     MetaOptNet: {"network": NETWORK, "inverse_penalty": 0.1, "scale": 1.0, "reduction": "mean"},
     InContextTransformer: {
+        "network": NETWORK, "likelihood": Gaussian(), "width": 4, "layers": 1, "heads": 2, "dropout": 0.1,
+        "reduction": "mean",
+    },
+    AutoregressiveTransformer: {
         "network": NETWORK, "likelihood": Gaussian(), "width": 4, "layers": 1, "heads": 2, "dropout": 0.1,
         "reduction": "mean",
     },
@@ -150,6 +167,10 @@ BUILDERS = {
     },
     LatentNeuralProcess: {
         "network": NETWORK, "likelihood": Gaussian(), "latent": 2, "width": 4, "layers": 1, "samples": 2,
+        "training_samples": 1, "objective": "elbo", "seed": 0, "condition": "film", "reduction": "mean",
+    },
+    AttentiveLatentNeuralProcess: {
+        "network": NETWORK, "likelihood": Gaussian(), "latent": 2, "width": 4, "heads": 2, "layers": 1, "samples": 2,
         "training_samples": 1, "objective": "elbo", "seed": 0, "condition": "film", "reduction": "mean",
     },
     ConvolutionalReader: {

@@ -82,8 +82,9 @@ def evaluate(
     """Adapt to the support of numbered tasks and score the predictions for their queries.
 
     The tasks are the draws 0 … tasks − 1 of the split's stream, whoever is scored and however they are batched. A split
-    with fewer different tasks is gone through once. Where every example can be embedded on its own, it is embedded once
-    for all tasks (see `embedded`).
+    with fewer different tasks is gone through once. A learner whose `log_prob` is of all queries of a task together
+    gets a `joint_nll` too: −log p of them, divided by their number. Where every example can be embedded on its own, it
+    is embedded once for all tasks (see `embedded`).
 
     Args:
         learner: put into evaluation mode meanwhile.
@@ -115,6 +116,7 @@ def evaluate(
     ):
         first_task = split.draw(0, 1, seed)
         reader, split = embedded(learner, split, tasks, kept, examples)
+        joint = type(reader).log_prob is not Learner.log_prob
         for first in range(0, tasks, batch_size):
             count = min(batch_size, tasks - first)
             batch = to_module(split.draw(first, count, seed), learner, fabric)
@@ -129,6 +131,10 @@ def evaluate(
             for name, value in task_metrics(prediction, query.y, query.mask).items():
                 _check_finite(name, value, first, seed)
                 values.setdefault(name, []).append(value.cpu())
+            if joint:
+                together = -reader.log_prob(phi, query) / query.count
+                _check_finite("joint_nll", together, first, seed)
+                values.setdefault("joint_nll", []).append(together.double().cpu())
             probs = class_probabilities(prediction)
             if probs is not None:
                 bins.append(calibration_bins(probs, query.y, query.mask).cpu())

@@ -9,6 +9,8 @@ term, and the posterior is exact; otherwise a grid stands for the ranges.
 Rasmussen & Williams, "Gaussian Processes for Machine Learning", 2006, algorithm 2.1.
 """
 
+import math
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -30,6 +32,8 @@ class GaussianProcessOracle(Learner):
 
     It knows the family of kernels and the noise, not the kernel of a task. (In papers the kernel of each task is known
     to the process that others are compared with, which no learner can reach.)
+
+    `predict` is of each query alone, `log_prob` of all together.
 
     φ holds the support and, for every member of the grid, the Cholesky factor of its covariance `[task, member, n, n]`,
     the solution for y and the log weight.
@@ -81,13 +85,39 @@ class GaussianProcessOracle(Learner):
         weights = torch.log_softmax(self._shares.to(y.device).log() - fit, 1).clamp(min=-1e4)
         return {"x": x, "mask": support.mask, "root": root, "solution": solution, "weights": weights}
 
+    def _posterior(
+        self, phi: Phi, asked: Float[Tensor, "task n"]
+    ) -> tuple[Float[Tensor, "task member n"], Float[Tensor, "task member support n"]]:
+        """The means of f, and a root of what the support explains of its prior covariance."""
+        across = torch.where(phi["mask"][:, None, :, None], self._covariance(phi["x"], asked), 0.0)
+        mean = (across * phi["solution"][..., None]).sum(2)
+        return mean, torch.linalg.solve_triangular(phi["root"], across, upper=False)
+
     def _outputs(self, phi: Phi, x: Tree, mask: Bool[Tensor, "task n"]) -> Float[Tensor, "task n outputs"]:
         asked = one_input(x).double()
-        across = torch.where(phi["mask"][:, None, :, None], self._covariance(phi["x"], asked), 0.0)
-        mean = (across * phi["solution"][..., None]).sum(2)  # [task, member, query]
-        explained = torch.linalg.solve_triangular(phi["root"], across, upper=False).square().sum(2)
+        mean, explained = self._posterior(phi, asked)
         nowhere = torch.zeros_like(asked[:, :1])
         prior = self._covariance(nowhere, nowhere)[..., 0]  # the variance is the same everywhere
-        variance = (prior - explained).clamp(min=0) + self.noise**2
+        variance = (prior - explained.square().sum(2)).clamp(min=0) + self.noise**2
         weights = phi["weights"][..., None].expand_as(mean)
         return torch.cat([weights, mean, variance.log()], 1).transpose(1, 2).to(one_input(x).dtype)
+
+    def log_prob(self, phi: Phi, query: Examples) -> Float[Tensor, " task"]:
+        """log p of all real queries of a task together: Σ_g w_g N(y; μ_g, Σ_g), of their joint posterior covariances.
+
+        Raises:
+            TypeError, ValueError: the query is malformed.
+        """
+        query, _ = self._ready_query(phi, query)
+        asked, y, mask = one_input(query.x).double(), query.y.double(), query.mask
+        mean, explained = self._posterior(phi, asked)
+        covariance = self._covariance(asked, asked) - explained.mT @ explained
+        real = (mask[:, :, None] & mask[:, None])[:, None]
+        # Padding is certain to be what it is: a number of its own, which is 0.
+        noise = torch.diag_embed(torch.where(mask, self.noise**2, 1.0))[:, None]
+        root = torch.linalg.cholesky(torch.where(real, covariance, 0.0) + noise)
+        error = torch.where(mask[:, None], y[:, None] - mean, 0.0)
+        standard = torch.linalg.solve_triangular(root, error[..., None], upper=False)[..., 0]
+        each = -standard.square().sum(-1) / 2 - root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        each = each - mask.sum(1)[:, None] * math.log(2 * math.pi) / 2
+        return torch.logsumexp(phi["weights"] + each, 1)

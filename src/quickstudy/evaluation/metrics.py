@@ -28,6 +28,7 @@ HIGHER_IS_BETTER = {
     "ndcg": True,
     "mrr": True,
     "correlation": True,
+    "distance": False,  # from a Pareto front
 }
 
 

@@ -1,7 +1,9 @@
 """How a learner adapts: one file per method, families as folders."""
 
+from quickstudy.learners.autoregressive import AutoregressiveTransformer
 from quickstudy.learners.black_box import (
     SNAIL,
+    AttentiveLatentNeuralProcess,
     AttentiveNeuralProcess,
     ConditionalNeuralProcess,
     ConvolutionalNeuralProcess,
@@ -67,7 +69,9 @@ __all__ = [
     "R2D2",
     "SNAIL",
     "Adapted",
+    "AttentiveLatentNeuralProcess",
     "AttentiveNeuralProcess",
+    "AutoregressiveTransformer",
     "Baseline",
     "BaselinePlusPlus",
     "CompletePooling",

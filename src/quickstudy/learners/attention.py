@@ -67,6 +67,14 @@ class AttentionBlock(nn.Module):
         key, value = self.key_value(self.norm(tokens)).chunk(2, -1)
         return self._split(key), self._split(value)
 
+    def weights(
+        self, tokens: Float[Tensor, "task n width"], key: Tensor, visible: Bool[Tensor, "task _ m"]
+    ) -> Float[Tensor, "task head n m"]:
+        """How much each token reads of each value that is visible to it: to be looked at, `forward` does without."""
+        query = self._split(self.query(self.norm(tokens)))
+        scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+        return scores.masked_fill(~visible[:, None], float("-inf")).softmax(-1)
+
     def forward(
         self, tokens: Float[Tensor, "task n width"], key: Tensor, value: Tensor, visible: Bool[Tensor, "task _ m"]
     ) -> Float[Tensor, "task n width"]:

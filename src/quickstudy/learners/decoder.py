@@ -10,13 +10,14 @@ NeurIPS 2022; the decoder is that of Radford et al., "Language Models are Unsupe
 """
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from quickstudy.arguments import check_flag, check_whole
 from quickstudy.learners.attention import AttentionBlock, check_sizes
 from quickstudy.learners.labels import LabelEmbedding
-from quickstudy.learners.learner import Learner, with_classes
+from quickstudy.learners.learner import Learner
 from quickstudy.learners.phi import Phi
 from quickstudy.networks import MLP, Policy, Statistics, as_network
 from quickstudy.networks.network import expect_precision
@@ -111,18 +112,24 @@ class DecoderTransformer(Learner):
             )
         return tokens + self.place(number.clamp(0, self.positions - 1))
 
-    def _read(self, examples: Examples, features: Tensor, before: Phi) -> tuple[Phi, Float[Tensor, "task n outputs"]]:
-        """φ after `examples`, and for each of them what was said of its label before it was seen."""
-        number = before["real"].sum(1)[:, None] // 2 + examples.mask.cumsum(1) - examples.mask.long()
+    def _text(
+        self, examples: Examples, features: Tensor, seen: Int[Tensor, " task"]
+    ) -> tuple[Float[Tensor, "task n width"], Bool[Tensor, "task n"], Bool[Tensor, "task n n"]]:
+        """x₁ y₁ x₂ y₂ … after `seen` examples; which tokens are real, and which of them each sees."""
+        number = seen[:, None] + examples.mask.cumsum(1) - examples.mask.long()
         asked, label = self.input(features), self.label(examples.y)
         pair = [self._placed(tokens, number) for tokens in (asked, label + asked if self.paired else label)]
-        tokens = torch.stack(pair, 2).flatten(1, 2)  # x₁ y₁ x₂ y₂ …
         mask = examples.mask.repeat_interleave(2, 1)
         length = mask.shape[1]
         causal = torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
         # Padding sees itself, so that it sees something.
-        own = causal & mask[:, None] | torch.eye(length, dtype=torch.bool, device=mask.device)
-        visible = torch.cat([before["real"][:, None].expand(-1, length, -1), own], 2)
+        visible = causal & mask[:, None] | torch.eye(length, dtype=torch.bool, device=mask.device)
+        return torch.stack(pair, 2).flatten(1, 2), mask, visible
+
+    def _read(self, examples: Examples, features: Tensor, before: Phi) -> Phi:
+        """φ after `examples`."""
+        tokens, mask, own = self._text(examples, features, before["real"].sum(1) // 2)
+        visible = torch.cat([before["real"][:, None].expand(-1, mask.shape[1], -1), own], 2)
         keys, values = [], []
         for layer, block in enumerate(self.blocks):
             assert isinstance(block, AttentionBlock)
@@ -131,24 +138,20 @@ class DecoderTransformer(Learner):
             tokens = block(tokens, key, value, visible)
             keys.append(key)
             values.append(value)
-        said = self.output(self.norm(tokens[:, ::2]))
         phi = {"keys": torch.stack(keys, 1), "values": torch.stack(values, 1)}
-        return {**before, **phi, "real": torch.cat([before["real"], mask], 1)}, said
+        return {**before, **phi, "real": torch.cat([before["real"], mask], 1)}
 
-    def _learned(self, support: Examples) -> tuple[Phi, Float[Tensor, "task n outputs"]]:
+    def _adapt(self, support: Examples, classes: Bool[Tensor, "task way"] | None) -> Phi:
         features, statistics = self._features(support.x, support.mask, None)
         part = (support.tasks, self.layers, self.heads, 0, self.width // self.heads)
         nothing = self.output.weight.new_zeros(part)
         start = {"keys": nothing, "values": nothing, "real": support.mask[:, :0], "statistics": statistics}
         return self._read(support, features, start)
 
-    def _adapt(self, support: Examples, classes: Bool[Tensor, "task way"] | None) -> Phi:
-        return self._learned(support)[0]
-
     def _update(self, phi: Phi, examples: Examples) -> Phi:
         """φ after further examples, read as the continuation of the text."""
         features, _ = self._features(examples.x, examples.mask, phi["statistics"])
-        return self._read(examples, features, phi)[0]
+        return self._read(examples, features, phi)
 
     def _outputs(self, phi: Phi, x: Tree, mask: Bool[Tensor, "task n"]) -> Float[Tensor, "task n outputs"]:
         features, _ = self._features(x, mask, phi["statistics"])
@@ -164,6 +167,25 @@ class DecoderTransformer(Learner):
             tokens = block(tokens, key, value, visible)
         return self.output(self.norm(tokens))
 
+    def _said(self, support: Examples, query: Examples) -> Float[Tensor, "task n outputs"]:
+        """Outputs for every example of the support, given those before it, and for every query, given all of them.
+
+        In one pass over the text and the queries, each of which sees the text and itself.
+        """
+        features, statistics = self._features(support.x, support.mask, None)
+        tokens, mask, own = self._text(support, features, torch.zeros_like(support.count))
+        length, asked = tokens.shape[1], query.mask.shape[1]
+        features, _ = self._features(query.x, query.mask, statistics)
+        last = self._placed(self.input(features), support.count[:, None].expand(-1, asked))
+        itself = torch.eye(asked, dtype=torch.bool, device=mask.device).expand(len(mask), -1, -1)
+        seen = torch.cat([mask[:, None].expand(-1, asked, -1), itself], 2)
+        visible = torch.cat([F.pad(own, (0, asked)), seen], 1)
+        tokens = torch.cat([tokens, last], 1)
+        for block in self.blocks:
+            assert isinstance(block, AttentionBlock)
+            tokens = block(tokens, *block.keys_and_values(tokens), visible)
+        return self.output(self.norm(torch.cat([tokens[:, :length:2], tokens[:, length:]], 1)))
+
     def forward(self, batch: TaskBatch) -> Float[Tensor, " task"]:
         """The loss of every task, over all prefixes of its support: that at the head of this file.
 
@@ -172,10 +194,11 @@ class DecoderTransformer(Learner):
         """
         batch.check()
         support, classes = self._ready(batch.support, batch.classes)
-        phi, said = self._learned(support)
-        early = self.likelihood.distribution(said, classes).log_prob(support.y)
-        total = reduced(early, support.mask, "sum") + self.log_prob(with_classes(phi, classes), batch.query)
-        return self._per_example(-total, torch.cat([support.mask, batch.query.mask], 1))
+        query = self._checked("query", batch.query)
+        self._check_values("query", query, classes)
+        y, real = torch.cat([support.y, query.y], 1), torch.cat([support.mask, query.mask], 1)
+        loss = -self.likelihood.distribution(self._said(support, query), classes).log_prob(y)
+        return self._per_example(reduced(loss, real, "sum"), real)
 
 
 _CACHE = ("keys", "values")

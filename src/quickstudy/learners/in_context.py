@@ -20,7 +20,7 @@ from quickstudy.learners.phi import Phi
 from quickstudy.networks import MLP, Policy, Statistics, as_network
 from quickstudy.networks.network import expect_precision
 from quickstudy.rebuild import register
-from quickstudy.tasks.batch import Examples, Tree
+from quickstudy.tasks.batch import Examples, Tree, masked_to_zero, whole_mask
 from quickstudy.tasks.likelihood import Likelihood, Reduction, likelihood_for
 from quickstudy.tasks.source import Kind
 
@@ -112,6 +112,31 @@ class InContextTransformer(Learner):
         features, _ = self._features(examples.x, examples.mask, phi["statistics"])
         keys, values, real = self._read(self._tokens(examples, features), examples.mask, phi)
         return {**phi, "keys": keys, "values": values, "real": real}
+
+    @torch.no_grad()
+    def attention(
+        self, phi: Phi, x: Tree, mask: Bool[Tensor, "task n"] | None = None
+    ) -> Float[Tensor, "task layer head n m"]:
+        """How much each query reads, at every layer and head, of the learned first token and of the support.
+
+        Args:
+            phi: what `adapt` returned, for the same tasks.
+            x: queries `[task, n, ...]`.
+            mask: which of them are real; all by default.
+
+        Raises:
+            TypeError, ValueError: as `predict`.
+        """
+        self.outputs(phi, x, mask)  # refuses what is malformed
+        mask = whole_mask("x", x) if mask is None else mask
+        features, _ = self._features(masked_to_zero(x, mask), mask, phi["statistics"])
+        tokens, seen = self.input(features) + self.asked, []
+        for layer, block in enumerate(self.blocks):
+            assert isinstance(block, AttentionBlock)
+            key, value, visible = phi["keys"][:, layer], phi["values"][:, layer], phi["real"][:, None]
+            seen.append(block.weights(tokens, key, visible))
+            tokens = block(tokens, key, value, visible)
+        return torch.stack(seen, 1)
 
     def _outputs(self, phi: Phi, x: Tree, mask: Bool[Tensor, "task n"]) -> Float[Tensor, "task n outputs"]:
         features, _ = self._features(x, mask, phi["statistics"])

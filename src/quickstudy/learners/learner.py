@@ -143,10 +143,7 @@ class Learner(nn.Module, ABC):
         Raises:
             TypeError, ValueError: the query is malformed, or of another form than the likelihood's.
         """
-        query = self._checked("query", query)
-        check_phi(phi, query.tasks)
-        classes = phi.get("classes")
-        self._check_values("query", query, classes)
+        query, classes = self._ready_query(phi, query)
         prediction = self.likelihood.distribution(self.outputs(phi, query.x, query.mask), classes)
         return reduced(prediction.log_prob(query.y), query.mask, "sum")
 
@@ -201,6 +198,13 @@ class Learner(nn.Module, ABC):
         resolved = self.likelihood.resolve_classes(support, classes)
         self._check_values("support", support, resolved)
         return support, resolved
+
+    def _ready_query(self, phi: Phi, query: Examples) -> tuple[Examples, Bool[Tensor, "task way"] | None]:
+        """The query as `log_prob` takes it, once nothing is wrong with it, and the classes that exist."""
+        query, classes = self._checked("query", query), phi.get("classes")
+        check_phi(phi, query.tasks)
+        self._check_values("query", query, classes)
+        return query, classes
 
     def _checked(self, name: str, examples: Examples) -> Examples:
         """The examples with their padding made inert, once their form is what the likelihood wants."""

@@ -17,9 +17,11 @@ from quickstudy.multitask.parkinsons import parkinsons
 from quickstudy.multitask.preference import BPR
 from quickstudy.multitask.progressive import ProgressiveExtraction
 from quickstudy.multitask.ranker import MultiObjectiveRanker, combined_score
+from quickstudy.multitask.relatedness import RelatedTasks, related_regression
 from quickstudy.multitask.separate import SeparateNetworks
 from quickstudy.multitask.shared import SharedSplit
 from quickstudy.multitask.shared_bottom import SharedBottom
+from quickstudy.multitask.soft_sharing import SoftSharing
 
 __all__ = [
     "BPR",
@@ -34,10 +36,12 @@ __all__ = [
     "NamedTasks",
     "Objective",
     "ProgressiveExtraction",
+    "RelatedTasks",
     "SeparateNetworks",
     "SharedBatch",
     "SharedBottom",
     "SharedSplit",
+    "SoftSharing",
     "TaskAttention",
     "TaskConditioned",
     "census_income",
@@ -46,5 +50,6 @@ __all__ = [
     "multi_mnist",
     "named_tasks",
     "parkinsons",
+    "related_regression",
     "shared_tasks",
 ]

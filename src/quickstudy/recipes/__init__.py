@@ -1,11 +1,15 @@
 """Experiments, one file each; importing this package makes them known."""
 
+from quickstudy.recipes.balancing_toy import BalancingToy
+from quickstudy.recipes.census_experts import CensusExperts
 from quickstudy.recipes.glyphs_compare import GlyphsCompare
 from quickstudy.recipes.gp_processes import GPProcesses
+from quickstudy.recipes.icl_emergence import ICLEmergence
 from quickstudy.recipes.incontext_functions import InContextFunctions
 from quickstudy.recipes.incontext_linear import InContextLinear
 from quickstudy.recipes.inner_loop_questions import InnerLoopQuestions
 from quickstudy.recipes.meta_gradient_memory import MetaGradientMemory
+from quickstudy.recipes.multimnist_balancing import MultiMNISTBalancing
 from quickstudy.recipes.named_recipe import NamedContestant, NamedRecipe, tuned
 from quickstudy.recipes.omniglot_blackbox_compare import OmniglotBlackboxCompare
 from quickstudy.recipes.omniglot_gradient_compare import OmniglotGradientCompare
@@ -14,6 +18,7 @@ from quickstudy.recipes.omniglot_maml import OmniglotMAML
 from quickstudy.recipes.omniglot_metric import OmniglotMetric
 from quickstudy.recipes.omniglot_prototypical import OmniglotPrototypical
 from quickstudy.recipes.own_tasks import OwnTasks
+from quickstudy.recipes.parkinsons_tasks import ParkinsonsTasks
 from quickstudy.recipes.questions import (
     QuestionClasses,
     QuestionContextSize,
@@ -22,24 +27,31 @@ from quickstudy.recipes.questions import (
     QuestionLongTail,
     QuestionOrder,
     QuestionSavings,
+    QuestionSetOrSequence,
     QuestionShots,
 )
 from quickstudy.recipes.recipe import Contestant, Recipe, Training, option, recipe, recipes
 from quickstudy.recipes.recommender import Recommender
+from quickstudy.recipes.relatedness_dial import RelatednessDial
 from quickstudy.recipes.report import report
 from quickstudy.recipes.run import run
 from quickstudy.recipes.sinusoid_gradient_compare import SinusoidGradientCompare
 from quickstudy.recipes.sinusoid_maml import SinusoidMAML
+from quickstudy.recipes.tabular_own_tables import TabularOwnTables
 from quickstudy.recipes.tabular_prior import TabularPrior
 
 __all__ = [
+    "BalancingToy",
+    "CensusExperts",
     "Contestant",
     "GPProcesses",
     "GlyphsCompare",
+    "ICLEmergence",
     "InContextFunctions",
     "InContextLinear",
     "InnerLoopQuestions",
     "MetaGradientMemory",
+    "MultiMNISTBalancing",
     "NamedContestant",
     "NamedRecipe",
     "OmniglotBlackboxCompare",
@@ -49,6 +61,7 @@ __all__ = [
     "OmniglotMetric",
     "OmniglotPrototypical",
     "OwnTasks",
+    "ParkinsonsTasks",
     "QuestionClasses",
     "QuestionContextSize",
     "QuestionExamples",
@@ -56,11 +69,14 @@ __all__ = [
     "QuestionLongTail",
     "QuestionOrder",
     "QuestionSavings",
+    "QuestionSetOrSequence",
     "QuestionShots",
     "Recipe",
     "Recommender",
+    "RelatednessDial",
     "SinusoidGradientCompare",
     "SinusoidMAML",
+    "TabularOwnTables",
     "TabularPrior",
     "Training",
     "option",

@@ -5,6 +5,7 @@ what people with few related problems must know.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def with_fewer_tasks(contestant: Contestant, share: float) -> Contestant:
 
 def probe_fewer_tasks(
     recipe: Recipe,
-    contestants: dict[str, Contestant],
+    contestants: Mapping[str, Contestant],
     outcomes: dict[str, Outcome],
     tests: dict[str, TaskSource],
     seed: int,
@@ -105,7 +106,7 @@ def probe_fewer_tasks(
     outcomes[name].probes.append(Probe("fewer training tasks", axis, levels, "training tasks", means))
 
 
-def fewest_tasks(contestants: dict[str, Contestant]) -> str:
+def fewest_tasks(contestants: Mapping[str, Contestant]) -> str:
     """The first-named learner that is trained, if its tasks can be made fewer.
 
     Raises:

@@ -15,7 +15,7 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from quickstudy.reporting import Outcome
+from quickstudy.reporting import Outcome, Panel
 from quickstudy.tasks import Split, TaskSource
 from quickstudy.tasks.source import Sampler
 from quickstudy.training import Precision, Score
@@ -162,7 +162,7 @@ class Recipe(ABC):
         """The protocols everyone is scored on, by name (`5way1shot`); the first is the one that is compared."""
 
     @abstractmethod
-    def contestants(self) -> dict[str, Contestant]:
+    def contestants(self) -> Mapping[str, Contestant]:
         """Who is scored, by name; those that learn across tasks first."""
 
     def describe_tests(self, tests: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,6 +177,10 @@ class Recipe(ABC):
     def answer(self, outcomes: Mapping[str, Outcome]) -> str | None:
         """What came out, in a sentence or two; None for the usual verdict."""
         return None
+
+    def figures(self, learners: Mapping[str, Any]) -> list[Panel]:
+        """Figures of its own for the report, from the learners of the first seed."""
+        return []
 
     def describe(self) -> dict[str, Any]:
         """Settings as plain data, for the card."""

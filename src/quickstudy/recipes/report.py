@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from quickstudy.learners import Learner
-from quickstudy.recipes.recipe import recipes
-from quickstudy.recipes.run import drawn_fits, drawn_tasks
-from quickstudy.reporting import Episode, Panel, SavedRun, compare_runs, complete, open_run, write_report
-from quickstudy.tasks import TaskSource
+from quickstudy.recipes.recipe import Recipe, recipes
+from quickstudy.recipes.run import drawings
+from quickstudy.reporting import SavedRun, compare_runs, complete, open_run, write_report
 
 __all__ = ["report"]
 
@@ -33,7 +32,8 @@ def report(folders: Sequence[Path], out: Path) -> dict[str, Any]:
     if not folders or len({folder.resolve() for folder in folders}) < len(folders):
         raise ValueError(f"give one or more different folders of runs, got {', '.join(map(str, folders)) or 'none'}")
     runs = [open_run(folder) for folder in folders]
-    learners, notes = {}, []
+    learners: dict[str, Learner] = {}
+    notes: list[str] = []
     if len(runs) == 1:
         card, logs, verdict = complete(runs[0]), runs[0].logs(), None
         learners = runs[0].learners()
@@ -42,26 +42,30 @@ def report(folders: Sequence[Path], out: Path) -> dict[str, Any]:
         card, logs, verdict, notes = several.card, several.logs, several.verdict, list(several.notes)
         if several.same_protocol:
             learners = several.learners
-    episodes, fits, problem = _draw(learners, runs[0], card)
-    write_report(card, out, logs=logs, episodes=episodes, fits=fits, notes=[*notes, *problem], verdict=verdict)
+    drawn, problem = _draw(learners, runs, card)
+    write_report(card, out, logs=logs, **drawn, notes=[*notes, *problem], verdict=verdict)
     return card
 
 
 def _draw(
-    learners: dict[str, Learner], run: SavedRun, card: dict[str, Any]
-) -> tuple[list[Episode], list[Panel], list[str]]:
-    """The drawn test tasks and fits, or why they could not be drawn: the data of a run may be elsewhere by now."""
-    if not any(isinstance(learner, Learner) for learner in learners.values()):
-        return [], [], []  # named tasks have no episodes
+    learners: dict[str, Learner], runs: Sequence[SavedRun], card: dict[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """What is drawn, as arguments of `write_report`, or why nothing could be: the data of a run may be elsewhere by
+    now."""
+    if not learners:
+        return {}, []
     try:
-        tests = _tests(run.folder)
-        return drawn_tasks(learners, tests, card), drawn_fits(learners, tests, card), []
+        recipe = _recipe(runs[0].folder)
+        drawn = drawings(recipe, learners, recipe.tests(), card)
+        if len(runs) > 1:
+            del drawn["figures"]  # they are of one run
+        return drawn, []
     except (OSError, ValueError, KeyError, TypeError) as error:
-        return [], [], [f"The test tasks could not be drawn: {error}"]
+        return {}, [f"The test tasks could not be drawn: {error}"]
 
 
-def _tests(folder: Path) -> dict[str, TaskSource]:
-    """The protocols that a run was scored on, from the recipe and the settings in its folder.
+def _recipe(folder: Path) -> Recipe:
+    """The recipe of a run, with the settings in its folder.
 
     Raises:
         ValueError: the recipe is not known here.
@@ -70,4 +74,4 @@ def _tests(folder: Path) -> dict[str, TaskSource]:
     if config["recipe"] not in recipes():
         raise ValueError(f"there is no recipe {config['recipe']!r}")
     cls = recipes()[config["recipe"]]
-    return cls(cls.Settings(**config["settings"])).tests()
+    return cls(cls.Settings(**config["settings"]))

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from quickstudy.files import write_text
-from quickstudy.learners import GradientLearner, Learner
+from quickstudy.learners import GradientLearner, InContextTransformer, Learner
+from quickstudy.recipes.balancing_toy import BalancingToy, ToyRun
 from quickstudy.recipes.fewer_tasks import fewest_tasks, probe_fewer_tasks
 from quickstudy.recipes.named_recipe import NamedRecipe
 from quickstudy.recipes.named_run import NamedRun
@@ -22,6 +23,7 @@ from quickstudy.reporting import (
     Outcome,
     Panel,
     card,
+    draw_attention,
     draw_episode,
     draw_fits,
     entries,
@@ -34,7 +36,10 @@ from quickstudy.reporting import (
 from quickstudy.tasks import TaskSource
 from quickstudy.training import make_fabric, read_log
 
-__all__ = ["drawn_fits", "drawn_tasks", "run"]
+__all__ = ["drawings", "run"]
+
+_RUNS: dict[type, type[OneRun]] = {NamedRecipe: NamedRun, BalancingToy: ToyRun}
+"""Recipes whose contestants are no learners are trained and scored in ways of their own."""
 
 _DRAWN = 2  # test tasks that a report shows
 _DRAWN_LEARNERS = 8
@@ -84,7 +89,7 @@ def run(
         contestants = {recipe.main: contestants[recipe.main]}
     _check_names(contestants)
     if probes:
-        if isinstance(recipe, NamedRecipe):
+        if isinstance(recipe, tuple(_RUNS)):
             raise ValueError(f"probes train on fewer tasks, and those of {recipe.name} are a fixed set; leave them out")
         fewest_tasks(contestants)
     random = _rehearse(contestants, tests, device)
@@ -96,7 +101,7 @@ def run(
     protocol = recipe.describe_tests(tests)
     outcomes: dict[str, Outcome] = {}
     learners: dict[str, Learner] = {}
-    kind = NamedRun if isinstance(recipe, NamedRecipe) else OneRun
+    kind = next((run for cls, run in _RUNS.items() if isinstance(recipe, cls)), OneRun)
     single = len(contestants) == 1 and len(seeds) == 1
     for name, contestant in contestants.items():
         for seed in seeds if random[name] else seeds[:1]:
@@ -134,8 +139,7 @@ def run(
         if answer is not None:
             result["verdict"] = result["answer"] = answer
     logs = {name: outcome.curves for name, outcome in outcomes.items() if outcome.curves}
-    episodes, fits = drawn_tasks(learners, tests, result), drawn_fits(learners, tests, result)
-    write_report(result, folder / "report.html", logs=logs, episodes=episodes, fits=fits)
+    write_report(result, folder / "report.html", logs=logs, **drawings(recipe, learners, tests, result))
     write_card(result, folder / "result.json")
     return result
 
@@ -155,7 +159,25 @@ def _outcome(contestant: Contestant, learner: Learner, training: dict[str, Any] 
     )
 
 
-def drawn_tasks(
+def drawings(
+    recipe: Recipe, learners: Mapping[str, Learner], tests: Mapping[str, TaskSource], result: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a report shows of the learners themselves, as arguments of `write_report`.
+
+    Args:
+        recipe: that was run.
+        learners: by the names that they have in `result`; what is no learner has no episodes.
+        tests: the protocols.
+        result: the card.
+    """
+    drawn: dict[str, Any] = {"figures": recipe.figures(learners)}
+    if any(isinstance(learner, Learner) for learner in learners.values()):
+        for name, draw in (("episodes", _drawn_tasks), ("fits", _drawn_fits), ("attention", _drawn_attention)):
+            drawn[name] = draw(learners, tests, result)
+    return drawn
+
+
+def _drawn_tasks(
     learners: Mapping[str, Learner], tests: Mapping[str, TaskSource], result: Mapping[str, Any]
 ) -> list[Episode]:
     """The first test tasks of the first protocol, and what the learners answer that were scored under it.
@@ -178,7 +200,7 @@ def drawn_tasks(
     ]
 
 
-def drawn_fits(
+def _drawn_fits(
     learners: Mapping[str, Learner], tests: Mapping[str, TaskSource], result: Mapping[str, Any]
 ) -> list[Panel]:
     """The first test task of the first protocol, fitted step by step by the learners whose adaptation is in the card.
@@ -186,7 +208,7 @@ def drawn_fits(
     None where tasks cannot be drawn as curves.
 
     Args:
-        learners, tests, result: as of `drawn_tasks`.
+        learners, tests, result: as of `drawings`.
     """
     protocol, source = next(iter(tests.items()))
     able = result.get("adaptation", {"learners": {}})["learners"]
@@ -199,7 +221,32 @@ def drawn_fits(
     return [draw_fits(drawn, batch, known, styles=numbers, title=f"Test task 0 of {protocol}, step by step")]
 
 
-def _check_names(contestants: dict[str, Contestant]) -> None:
+def _drawn_attention(
+    learners: Mapping[str, Learner], tests: Mapping[str, TaskSource], result: Mapping[str, Any]
+) -> list[Panel]:
+    """What queries attend to in the first test task of the first protocol, for every in-context transformer.
+
+    Args:
+        learners, tests, result: as of `drawings`.
+    """
+    protocol, source = next(iter(tests.items()))
+    numbers = {name: number for number, name in enumerate(entries(result))}
+    able = {
+        name: learner
+        for name, learner in learners.items()
+        if isinstance(learner, InContextTransformer)
+        and any(metric.startswith(f"{protocol}.") for metric in entries(result)[name]["metrics"])
+    }
+    batch = source.test.draw(0, 1, 0) if able else None
+    if batch is None or not batch.support.mask.any() or batch.support.y.ndim != 2:
+        return []
+    return [
+        draw_attention(learner, batch, style=numbers[name], title=name, name=f"attention{numbers[name]}")
+        for name, learner in list(able.items())[:2]
+    ]
+
+
+def _check_names(contestants: Mapping[str, Contestant]) -> None:
     """Refuse contestants that would share a folder, or take over the weights of one that has none."""
     before: set[str] = set()
     folders: dict[Path, str] = {}
@@ -216,7 +263,7 @@ def _check_names(contestants: dict[str, Contestant]) -> None:
         before.add(name)
 
 
-def _rehearse(contestants: dict[str, Contestant], tests: dict[str, TaskSource], device: str) -> dict[str, bool]:
+def _rehearse(contestants: Mapping[str, Contestant], tests: dict[str, TaskSource], device: str) -> dict[str, bool]:
     """Make everything once, so that a wrong value is met before the first step; whether each contestant has weights."""
     make_fabric(device)
     for source in tests.values():

@@ -7,6 +7,7 @@ from quickstudy.reporting.adaptation import (
     draw_layers,
     draw_steps,
 )
+from quickstudy.reporting.attention import draw_attention
 from quickstudy.reporting.cards import Outcome, best_of, card, differences, entries, read_card, verdict, write_card
 from quickstudy.reporting.comparison import SeveralRuns, compare_runs, complete
 from quickstudy.reporting.deltas import delta_panels
@@ -16,6 +17,7 @@ from quickstudy.reporting.headline import Headline, headline
 from quickstudy.reporting.machine import machine
 from quickstudy.reporting.report import write_report
 from quickstudy.reporting.saved import SavedRun, open_run, run_folder
+from quickstudy.reporting.sharing import sharing_panels
 from quickstudy.reporting.svg import Panel
 from quickstudy.reporting.tables import tables
 
@@ -33,6 +35,7 @@ __all__ = [
     "complete",
     "delta_panels",
     "differences",
+    "draw_attention",
     "draw_episode",
     "draw_fits",
     "draw_gradients",
@@ -46,6 +49,7 @@ __all__ = [
     "open_run",
     "read_card",
     "run_folder",
+    "sharing_panels",
     "tables",
     "verdict",
     "write_card",

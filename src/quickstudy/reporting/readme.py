@@ -71,10 +71,16 @@ def _experiment(card: Mapping[str, Any]) -> list[list[str]]:
         protocol, _, other = name.rpartition(".")
         shown[protocol] = metric if other == metric else shown.get(protocol, other)
     unit = {"accuracy": "accuracy, %", "mse": "mean squared error"}.get(metric, metric)
-    heads = [protocol if by == metric else f"{protocol} ({by})" for protocol, by in shown.items()]
-    rows = [[unit, *heads, "training seconds"]]
+    columns = [
+        (protocol if by == metric else f"{protocol} ({by})", f"{protocol}.{by}") for protocol, by in shown.items()
+    ]
+    # Those that predict queries together are scored so, too.
+    known = {name for entry in entries(card).values() for name in entry["metrics"]}
+    joint = [(f"{protocol}, together", f"{protocol}.joint_{metric}") for protocol in shown]
+    columns += [column for column in joint if column[1] in known]
+    rows = [[unit, *(head for head, _ in columns), "training seconds"]]
     for name, entry in entries(card).items():
-        cells = [metric_cell(by, entry["metrics"].get(f"{protocol}.{by}")) for protocol, by in shown.items()]
+        cells = [metric_cell(key.rpartition(".")[2], entry["metrics"].get(key)) for _, key in columns]
         rows.append([name, *cells, f"{entry['seconds']:.0f}"])
     return rows
 

@@ -52,6 +52,8 @@ def write_report(
     logs: Mapping[str, Sequence[Sequence[dict[str, Any]]]] | None = None,
     episodes: Sequence[Episode] = (),
     fits: Sequence[Panel] = (),
+    attention: Sequence[Panel] = (),
+    figures: Sequence[Panel] = (),
     notes: Sequence[str] = (),
     verdict: Headline | None = None,
 ) -> None:
@@ -63,6 +65,8 @@ def write_report(
         logs: by learner, the lines of every run's log.
         episodes: test tasks, drawn.
         fits: test tasks of which the fit is drawn step by step; shown where the card says how learners adapt.
+        attention: test tasks of which it is drawn what queries attend to.
+        figures: what a recipe draws of its own.
         notes: what a reader must know beside the numbers, such as what could not be drawn.
         verdict: what stands at the top; by default what the card says.
     """
@@ -74,7 +78,11 @@ def write_report(
         lstrip_blocks=True,
     )
     page = environment.get_template("report.html.jinja").render(
-        _context(card, logs or {}, episodes, fits, notes, verdict)
+        {
+            **_context(card, logs or {}, episodes, fits, notes, verdict),
+            "attention_panels": list(attention),
+            "figures": list(figures),
+        }
     )
     write_text(path, page)
 

@@ -23,8 +23,11 @@ from quickstudy.tasks.kernels import RBF, AnyOf, Kernel, Matern52, Periodic
 from quickstudy.tasks.likelihood import Bernoulli, Categorical, Gaussian, GaussianMixture, Likelihood, likelihood_for
 from quickstudy.tasks.linear_functions import LinearFunctionSplit, linear_functions
 from quickstudy.tasks.mixture import Mixture
+from quickstudy.tasks.own_tables import OwnTablesSplit, from_tables, read_tables
 from quickstudy.tasks.pool import ClassPool, part_classes
 from quickstudy.tasks.relu_networks import ReLUNetworkSplit, relu_networks
+from quickstudy.tasks.sawtooths import SawtoothSplit, sawtooths
+from quickstudy.tasks.sequences import LabelledSequences, Renamed
 from quickstudy.tasks.sinusoids import SinusoidSplit, sinusoids
 from quickstudy.tasks.source import Kind, Sampler, Split, TaskSource
 from quickstudy.tasks.tables import from_table
@@ -54,16 +57,20 @@ __all__ = [
     "HorizontalFlip",
     "Kernel",
     "Kind",
+    "LabelledSequences",
     "Likelihood",
     "LinearFunctionSplit",
     "Matern52",
     "Mixture",
+    "OwnTablesSplit",
     "Periodic",
     "Plan",
     "QuarterTurns",
     "ReLUNetworkSplit",
+    "Renamed",
     "Rotation",
     "Sampler",
+    "SawtoothSplit",
     "Shift",
     "SinusoidSplit",
     "Split",
@@ -81,6 +88,7 @@ __all__ = [
     "from_arrays",
     "from_folder",
     "from_table",
+    "from_tables",
     "gaussian_processes",
     "glyphs",
     "likelihood_for",
@@ -90,7 +98,9 @@ __all__ = [
     "omniglot",
     "pad",
     "part_classes",
+    "read_tables",
     "relu_networks",
+    "sawtooths",
     "sinusoids",
     "tabular_prior",
     "tiered_imagenet",

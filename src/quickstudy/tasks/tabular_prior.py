@@ -127,7 +127,7 @@ class TabularPriorSplit(Split):
         mask = torch.from_numpy(learned)
         classes = None
         if self.kind == "regression":
-            targets = torch.from_numpy(_standardised(y, learned)).float()
+            targets = torch.from_numpy(standardised(y, learned)).float()
         else:
             # Rows that are padding have no say in where the classes part.
             real = np.concatenate([learned, np.ones((count, self.queries), bool)], 1)
@@ -215,7 +215,7 @@ def _labels(
     return np.take_along_axis(names, code, 1), ways
 
 
-def _standardised(y: Floats, real: NDArray[np.bool_]) -> Floats:
+def standardised(y: Floats, real: NDArray[np.bool_]) -> Floats:
     real = np.concatenate([real, np.zeros((len(y), y.shape[1] - real.shape[1]), bool)], 1)
     mean, spread = y.mean(1, where=real, keepdims=True), y.std(1, where=real, keepdims=True)
     return np.clip((y - mean) / (spread + 1e-9), -10, 10)

@@ -7,7 +7,7 @@ from torch import distributions as D
 from torch.testing import assert_close
 
 import quickstudy as qs
-from quickstudy.learners import LatentNeuralProcess
+from quickstudy.learners import AttentiveLatentNeuralProcess, AttentiveNeuralProcess, LatentNeuralProcess
 from quickstudy.learners.black_box.latent_neural_process import divergence
 from quickstudy.networks import MLP
 from quickstudy.tasks import RBF, Examples, Gaussian, Mixture, TaskBatch, gaussian_processes
@@ -143,3 +143,43 @@ def test_a_mixture_may_be_given() -> None:
 def test_bad_arguments(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         process(**options)
+
+
+class TestWithAttention:
+    def process(self, **options: object) -> AttentiveLatentNeuralProcess:
+        network, likelihood = MLP(2, (6,)), Gaussian(variance=None)
+        return AttentiveLatentNeuralProcess(network, likelihood, 3, 8, heads=2, samples=4, **options).double().eval()
+
+    @pytest.mark.parametrize("objective", ["elbo", "likelihood"])
+    def test_without_its_attention_it_is_the_latent_process(self, objective: str) -> None:
+        """Where the decoder does not look at what was read, the two have the same loss, log p and predictions."""
+        model, tasks = self.process(objective=objective), batch()
+        plain = LatentNeuralProcess(MLP(2, (6,)), Gaussian(variance=None), 3, 8, samples=4, objective=objective)
+        plain = plain.double().eval()
+        with torch.no_grad():
+            model.decoder.hidden[0].weight[:, 6 + 3 :] = 0
+        weights = {name: value for name, value in model.state_dict().items() if not name.startswith("attention")}
+        weights["decoder.hidden.0.weight"] = weights["decoder.hidden.0.weight"][:, : 6 + 3]
+        plain.load_state_dict(weights)
+        assert_close(model(tasks), plain(tasks))
+        phi, expected = model.adapt(tasks.support), plain.adapt(tasks.support)
+        assert_close(model.log_prob(phi, tasks.query), plain.log_prob(expected, tasks.query))
+        assert_close(model.outputs(phi, tasks.query.x), plain.outputs(expected, tasks.query.x))
+
+    def test_what_it_reads_is_what_the_attentive_process_reads(self) -> None:
+        model, tasks = self.process(), batch()
+        conditional = AttentiveNeuralProcess(MLP(2, (6,)), Gaussian(variance=None), 8, heads=2).double().eval()
+        conditional.attention.load_state_dict(model.attention.state_dict())
+        conditional.network.load_state_dict(model.network.state_dict())
+        features, _ = model.network(tasks.query.x, tasks.query.mask)
+        seen = model._seen(features, model.adapt(tasks.support))
+        assert_close(seen, conditional.attention(features, conditional.adapt(tasks.support)))
+
+    def test_it_cannot_read_on(self) -> None:
+        model, tasks = self.process(), batch()
+        with pytest.raises(NotImplementedError, match="old and the new ones together"):
+            model.update(model.adapt(tasks.support), tasks.query)
+
+    def test_heads_that_do_not_divide(self) -> None:
+        with pytest.raises(ValueError, match="multiple of heads, got 8 and 3"):
+            AttentiveLatentNeuralProcess(MLP(2, (6,)), Gaussian(variance=None), width=8, heads=3)

@@ -1,5 +1,6 @@
 """Networks that read the support set: adapting is a forward pass."""
 
+from quickstudy.learners.black_box.attentive_latent_neural_process import AttentiveLatentNeuralProcess
 from quickstudy.learners.black_box.attentive_neural_process import AttentiveNeuralProcess
 from quickstudy.learners.black_box.convolutional import ConvolutionalReader
 from quickstudy.learners.black_box.convolutional_neural_process import ConvolutionalNeuralProcess
@@ -12,6 +13,7 @@ from quickstudy.learners.black_box.snail import SNAIL
 
 __all__ = [
     "SNAIL",
+    "AttentiveLatentNeuralProcess",
     "AttentiveNeuralProcess",
     "ConditionalNeuralProcess",
     "ConvolutionalNeuralProcess",

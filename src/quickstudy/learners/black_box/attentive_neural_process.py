@@ -6,7 +6,8 @@
 An average tells a query no more of a near example than of a far one, and so underfits even what was seen. Attention
 gives the near one back.
 
-Kim et al., "Attentive Neural Processes", ICLR 2019; without its latent variable, this is the conditional form.
+Kim et al., "Attentive Neural Processes", ICLR 2019; without its latent variable, this is the conditional form. With it,
+it is `AttentiveLatentNeuralProcess`.
 """
 
 import torch
@@ -25,7 +26,7 @@ from quickstudy.tasks.batch import Examples, Tree
 from quickstudy.tasks.likelihood import Likelihood, Reduction, likelihood_for
 from quickstudy.tasks.source import Kind
 
-__all__ = ["AttentiveNeuralProcess"]
+__all__ = ["AttentiveNeuralProcess", "AttentiveReader"]
 
 
 @register
@@ -69,11 +70,8 @@ class AttentiveNeuralProcess(Learner):
             )
         self.network = as_network(network)
         self.width, self.layers, self.heads, self.condition = width, layers, heads, condition
-        self.reader, self.mean_reader = (Reader(self.network.width, likelihood, width, layers, width) for _ in range(2))
-        self.among, self.across = _Attention(width, heads), _Attention(width, heads)
-        self.place = nn.Sequential(nn.Linear(self.network.width, width), nn.ReLU(), nn.Linear(width, width))
-        self.first_key = nn.Parameter(torch.randn(width) / width**0.5)
-        self.first_value = nn.Parameter(torch.zeros(width))
+        self.mean_reader = Reader(self.network.width, likelihood, width, layers, width)
+        self.attention = AttentiveReader(self.network.width, likelihood, width, layers, heads)
         self.decoder = Conditioned(self.network.width, 2 * width, width, layers, likelihood.outputs, condition)
 
     @classmethod
@@ -83,17 +81,44 @@ class AttentiveNeuralProcess(Learner):
     def _adapt(self, support: Examples, classes: Bool[Tensor, "task way"] | None) -> Phi:
         features, statistics = self.network(support.x, support.mask)
         h = masked_mean(self.mean_reader(features, support.y), support.mask)
+        return {**self.attention.look(features, support), "h": h, "statistics": statistics}
+
+    def _outputs(self, phi: Phi, x: Tree, mask: Bool[Tensor, "task n"]) -> Float[Tensor, "task n outputs"]:
+        features, _ = self.network(x, mask, phi["statistics"])
+        read = self.attention(features, phi)
+        h = phi["h"][:, None].expand(-1, features.shape[1], -1)
+        return self.decoder(features, torch.cat([read, h], -1))
+
+
+class AttentiveReader(nn.Module):
+    """What each query reads of the support by itself: examples whose inputs are like its own.
+
+    Args:
+        features: length of the features.
+        likelihood: what the labels are.
+        width: of all layers, and of what is read.
+        layers: hidden layers of the reader of examples.
+        heads: attention heads; must divide `width`.
+    """
+
+    def __init__(self, features: int, likelihood: Likelihood, width: int, layers: int, heads: int) -> None:
+        super().__init__()
+        self.reader = Reader(features, likelihood, width, layers, width)
+        self.among, self.across = _Attention(width, heads), _Attention(width, heads)
+        self.place = nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Linear(width, width))
+        self.first_key = nn.Parameter(torch.randn(width) / width**0.5)
+        self.first_value = nn.Parameter(torch.zeros(width))
+
+    def look(self, features: Float[Tensor, "task n features"], support: Examples) -> Phi:
+        """Keys and values, and which of them are real: of a learned first example, then of the support."""
         real = F.pad(support.mask, (1, 0), value=True)
         read = _after(self.first_value, self.reader(features, support.y))
         read = read + self.among(read, *self.among.keys_and_values(read, read), real)
         keys, values = self.across.keys_and_values(_after(self.first_key, self.place(features)), read)
-        return {"keys": keys, "values": values, "real": real, "h": h, "statistics": statistics}
+        return {"keys": keys, "values": values, "real": real}
 
-    def _outputs(self, phi: Phi, x: Tree, mask: Bool[Tensor, "task n"]) -> Float[Tensor, "task n outputs"]:
-        features, _ = self.network(x, mask, phi["statistics"])
-        read = self.across(self.place(features), phi["keys"], phi["values"], phi["real"])
-        h = phi["h"][:, None].expand(-1, features.shape[1], -1)
-        return self.decoder(features, torch.cat([read, h], -1))
+    def forward(self, features: Float[Tensor, "task n features"], phi: Phi) -> Float[Tensor, "task n width"]:
+        return self.across(self.place(features), phi["keys"], phi["values"], phi["real"])
 
 
 class _Attention(nn.Module):

@@ -25,7 +25,7 @@ from quickstudy.arguments import check_seed, check_whole
 from quickstudy.learners.black_box.conditioned import Condition, Conditioned
 from quickstudy.learners.black_box.neural_process import Reader, masked_mean, read_on
 from quickstudy.learners.learner import Learner
-from quickstudy.learners.phi import Phi, check_phi
+from quickstudy.learners.phi import Phi
 from quickstudy.networks import MLP, Policy, as_network
 from quickstudy.rebuild import register
 from quickstudy.tasks.batch import Examples, TaskBatch, Tree
@@ -100,7 +100,7 @@ class LatentNeuralProcess(Learner):
         one = self.likelihood.component
         self.reader = Reader(self.network.width, one, width, layers, width)
         self.encoder = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 2 * latent))
-        self.decoder = Conditioned(self.network.width, latent, width, layers, one.outputs, condition)
+        self.decoder = Conditioned(self.network.width, latent + self._seen_width, width, layers, one.outputs, condition)
         generator = torch.Generator().manual_seed(seed % 2**63)
         noise = torch.randn(self.samples, latent, generator=generator, dtype=torch.float64)
         self.register_buffer("noise", noise.to(torch.get_default_dtype()))
@@ -109,6 +109,19 @@ class LatentNeuralProcess(Learner):
     def example(cls, kind: Kind, normalization: Policy) -> "LatentNeuralProcess":
         network, likelihood = MLP(6, (16,), normalization), likelihood_for(kind, 4)
         return cls(network, likelihood, 8, 32, layers=1, samples=4, objective="likelihood", condition="film")
+
+    @property
+    def _seen_width(self) -> int:
+        """Length of what a query sees of the support beside z."""
+        return 0
+
+    def _look(self, features: Tensor, support: Examples) -> Phi:
+        """What φ holds of the support beside z, for `_seen`: nothing here."""
+        return {}
+
+    def _seen(self, features: Float[Tensor, "task n features"], phi: Phi) -> Float[Tensor, "task n seen"]:
+        """What each query sees of the support beside z."""
+        return features[..., :0]
 
     @property
     def samples(self) -> int:
@@ -129,7 +142,7 @@ class LatentNeuralProcess(Learner):
     def _adapt(self, support: Examples, classes: Bool[Tensor, "task way"] | None) -> Phi:
         features, statistics = self.network(support.x, support.mask)
         h = masked_mean(self.reader(features, support.y), support.mask)
-        return self._phi(h, support.count.to(h.dtype), statistics)
+        return {**self._phi(h, support.count.to(h.dtype), statistics), **self._look(features, support)}
 
     def _update(self, phi: Phi, examples: Examples) -> Phi:
         features, _ = self.network(examples.x, examples.mask, phi["statistics"])
@@ -137,17 +150,20 @@ class LatentNeuralProcess(Learner):
         return {**phi, **self._phi(*read, phi["statistics"])}
 
     def _decoded(
-        self, features: Float[Tensor, "task n features"], z: Float[Tensor, "task sample latent"]
+        self,
+        features: Float[Tensor, "task n features"],
+        z: Float[Tensor, "task sample latent"],
+        seen: Float[Tensor, "task n seen"],
     ) -> Float[Tensor, "task n all"]:
         """The outputs for every z, one after the other."""
         tasks, samples, n = *z.shape[:2], features.shape[1]
-        asked = features[:, None].expand(-1, samples, -1, -1).flatten(0, 1)
-        raw = self.decoder(asked, z.flatten(0, 1)[:, None].expand(-1, n, -1))
+        asked, seen = (each[:, None].expand(-1, samples, -1, -1).flatten(0, 1) for each in (features, seen))
+        raw = self.decoder(asked, torch.cat([z.flatten(0, 1)[:, None].expand(-1, n, -1), seen], -1))
         return raw.unflatten(0, (tasks, samples)).transpose(1, 2).flatten(2)
 
     def _outputs(self, phi: Phi, x: Tree, mask: Bool[Tensor, "task n"]) -> Float[Tensor, "task n outputs"]:
         features, _ = self.network(x, mask, phi["statistics"])
-        return self._decoded(features, phi["z"])
+        return self._decoded(features, phi["z"], self._seen(features, phi))
 
     def log_prob(self, phi: Phi, query: Examples) -> Float[Tensor, " task"]:
         """log p(query.y given query.x, φ) of all real examples of a task together, which share z.
@@ -155,11 +171,9 @@ class LatentNeuralProcess(Learner):
         Raises:
             TypeError, ValueError: the query is malformed, or of another form than the likelihood's.
         """
-        query = self._checked("query", query)
-        check_phi(phi, query.tasks)
-        self._check_values("query", query, phi.get("classes"))
+        query, classes = self._ready_query(phi, query)
         assert isinstance(self.likelihood, Mixture)
-        each = self.likelihood.joint(self.outputs(phi, query.x, query.mask), query, phi.get("classes"))
+        each = self.likelihood.joint(self.outputs(phi, query.x, query.mask), query, classes)
         return log_mean(each)
 
     def forward(self, batch: TaskBatch) -> Float[Tensor, " task"]:
@@ -183,7 +197,8 @@ class LatentNeuralProcess(Learner):
         z = chosen[0][:, None] + chosen[1][:, None] * self._noise(query.tasks, asked.dtype)
         assert isinstance(self.likelihood, Mixture)
         likelihood = Mixture(self.likelihood.component, z.shape[1])
-        each = likelihood.joint(self._decoded(asked, z), query, classes)
+        seen = self._seen(asked, self._look(features, support))
+        each = likelihood.joint(self._decoded(asked, z, seen), query, classes)
         if self.objective == "elbo":
             return self._per_example(divergence(*chosen, *prior) - each.mean(1), query.mask)
         return self._per_example(-log_mean(each), query.mask)

@@ -7,6 +7,7 @@ from quickstudy.recipes.questions.hand_made import QuestionHandMade
 from quickstudy.recipes.questions.long_tail import QuestionLongTail
 from quickstudy.recipes.questions.order import QuestionOrder
 from quickstudy.recipes.questions.savings import QuestionSavings
+from quickstudy.recipes.questions.set_or_sequence import QuestionSetOrSequence
 from quickstudy.recipes.questions.shots import QuestionShots
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "QuestionLongTail",
     "QuestionOrder",
     "QuestionSavings",
+    "QuestionSetOrSequence",
     "QuestionShots",
 ]
