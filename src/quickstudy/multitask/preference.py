@@ -19,7 +19,7 @@ class BPR(Likelihood):
     """−log σ(s_ui − s_uj): user u preferred item i, which was observed, to item j, which was drawn from the unobserved.
 
     An example is a pair of candidates, and the two raw outputs are their scores: a module for such a task scores both
-    with the same weights (`Factorization` does). y is 1 where the first is preferred, 0 where the second is. That is a
+    with the same weights. y is 1 where the first is preferred, 0 where the second is. That is a
     yes or no, so the metrics of a `Bernoulli` target apply; the accuracy over sampled pairs is what the paper calls
     AUC. Scores of items alone, for a ranked list, are the first raw output; see `evaluation.ndcg`.
     """
