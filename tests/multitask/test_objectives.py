@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 from torch.testing import assert_close
 
 import quickstudy as qs
-from quickstudy.multitask import MixedSplit, Objective, SharedBatch, SharedBottom, named_tasks, shared_tasks
+from quickstudy.multitask import BPR, MixedSplit, Objective, SharedBatch, SharedBottom, named_tasks, shared_tasks
 from quickstudy.networks import MLP
 from quickstudy.tasks import Bernoulli, Categorical, Examples, Gaussian
 from quickstudy.training import Sum
@@ -257,3 +257,21 @@ def test_saves_and_loads_with_objectives(tmp_path: object) -> None:
     assert_close(back(batch)["number"], model(batch)["number"])
     assert isinstance(batch, SharedBatch)
     assert isinstance(named_tasks(uneven()).mixed().test, MixedSplit)
+
+
+def test_bpr_is_the_log_odds_of_a_preference() -> None:
+    """−log σ(s_i − s_j), by its definition and in what a module returns."""
+    raw, y = torch.randn(1, 9, 2), (torch.arange(9) % 3 > 0).float()[None]
+    difference = raw[..., 0] - raw[..., 1]
+    signed = torch.where(y > 0, difference, -difference)
+    loss = -BPR().log_prob(raw, Examples.of(raw, y), None, "mean")
+    assert_close(loss[0], -torch.log(torch.sigmoid(signed)).mean())
+    prediction = BPR().distribution(raw[0])
+    right = Objective(BPR()).score(prediction, y[0], torch.ones(9, dtype=torch.bool))
+    assert right == pytest.approx(float((signed > 0).float().mean()))
+    model = SharedBottom(MLP(4, (8,)), {"preferred": BPR(), "number": Gaussian()})
+    tasks = shared_tasks(X, {"preferred": TARGETS["yes"], "number": TARGETS["number"]})
+    batch = tasks.train.draw(0, 12, 0)
+    outputs = model.raw(batch.x, batch.mask["number"], [0], [0])
+    expected = F.binary_cross_entropy_with_logits(outputs[..., 0] - outputs[..., 1], batch.y["preferred"])
+    assert_close(model(batch)["preferred"], expected)

@@ -16,6 +16,7 @@ from quickstudy.evaluation.metrics import HIGHER_IS_BETTER, calibration_error, t
 from quickstudy.evaluation.oracles import SinusoidOracle
 from quickstudy.evaluation.paired import Difference, compare
 from quickstudy.evaluation.probes import Probe, probe
+from quickstudy.evaluation.ranking import ndcg, reciprocal_rank
 from quickstudy.evaluation.relative import mean_relative_change, relative_change
 from quickstudy.evaluation.reliability import reliability
 from quickstudy.evaluation.scores_file import load_scores, save_scores
@@ -53,8 +54,10 @@ __all__ = [
     "mean_relative_change",
     "meta_gradient",
     "meta_gradient_error",
+    "ndcg",
     "peak_memory",
     "probe",
+    "reciprocal_rank",
     "relative_change",
     "reliability",
     "same_tasks",

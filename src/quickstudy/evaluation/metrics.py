@@ -24,6 +24,10 @@ HIGHER_IS_BETTER = {
     "log_loss": False,
     "rmse": False,
     "mae": False,
+    # Of ranked lists: see `evaluation.ndcg` and `evaluation.reciprocal_rank`.
+    "ndcg": True,
+    "mrr": True,
+    "correlation": True,
     "distance": False,  # from a Pareto front
 }
 

@@ -6,6 +6,7 @@ from quickstudy.multitask.census import census_income
 from quickstudy.multitask.conditioned import TaskConditioned
 from quickstudy.multitask.cross_stitch import CrossStitch
 from quickstudy.multitask.from_targets import shared_tasks
+from quickstudy.multitask.interactions import Interactions, logged_interactions
 from quickstudy.multitask.mixed import MixedSplit
 from quickstudy.multitask.module import NamedModule
 from quickstudy.multitask.multi_gate import MultiGateMixture
@@ -13,7 +14,9 @@ from quickstudy.multitask.multi_mnist import multi_mnist
 from quickstudy.multitask.named import NamedSplit, NamedTasks, named_tasks
 from quickstudy.multitask.objective import Objective
 from quickstudy.multitask.parkinsons import parkinsons
+from quickstudy.multitask.preference import BPR
 from quickstudy.multitask.progressive import ProgressiveExtraction
+from quickstudy.multitask.ranker import MultiObjectiveRanker, combined_score
 from quickstudy.multitask.relatedness import RelatedTasks, related_regression
 from quickstudy.multitask.separate import SeparateNetworks
 from quickstudy.multitask.shared import SharedSplit
@@ -21,9 +24,12 @@ from quickstudy.multitask.shared_bottom import SharedBottom
 from quickstudy.multitask.soft_sharing import SoftSharing
 
 __all__ = [
+    "BPR",
     "CrossStitch",
+    "Interactions",
     "MixedSplit",
     "MultiGateMixture",
+    "MultiObjectiveRanker",
     "NamedBatch",
     "NamedModule",
     "NamedSplit",
@@ -39,6 +45,8 @@ __all__ = [
     "TaskAttention",
     "TaskConditioned",
     "census_income",
+    "combined_score",
+    "logged_interactions",
     "multi_mnist",
     "named_tasks",
     "parkinsons",

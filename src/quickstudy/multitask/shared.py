@@ -5,10 +5,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from quickstudy.multitask.batch import SharedBatch
 from quickstudy.tasks import draws
-from quickstudy.tasks.batch import map_tensors
+from quickstudy.tasks.batch import Tree, map_tensors
 from quickstudy.tasks.source import Sampler
 
 __all__ = ["SharedSplit", "part_of"]
@@ -22,31 +23,33 @@ class SharedSplit(Sampler[SharedBatch]):
 
     Args:
         name: the split's name.
-        x: inputs `[n, ...]`.
+        x: inputs, a tensor or tree of tensors `[n, ...]`.
         y: targets `[n, ...]` of every task.
         mask: `[n]` bool of every task, True where there is a target.
     """
 
     size: int
 
-    def __init__(self, name: str, x: Tensor, y: Mapping[str, Tensor], mask: Mapping[str, Tensor]) -> None:
+    def __init__(self, name: str, x: Tree, y: Mapping[str, Tensor], mask: Mapping[str, Tensor]) -> None:
         self.name, self.x, self.y, self.mask = name, x, dict(y), dict(mask)
-        self.size = len(x)
+        self.size = len(tree_leaves(x)[0])
 
     def to(self, device: Any) -> "SharedSplit":
         """The same examples on `device`."""
         y, mask = ({task: leaf.to(device) for task, leaf in those.items()} for those in (self.y, self.mask))
-        return SharedSplit(self.name, self.x.to(device), y, mask)
+        return SharedSplit(self.name, map_tensors(lambda leaf: leaf.to(device), self.x), y, mask)
 
     def draw(self, first: int, count: int, seed: int) -> SharedBatch:
         """The draws `first` … `first + count − 1`."""
         training = self.name == "train"
         stream = f"shared/{self.name}"
-        rows = torch.from_numpy(draws.rounds(seed, stream, first, count, self.size, shuffle=training)).to(self.x.device)
-        real = (torch.arange(first, first + count, device=self.x.device) < self.size) | training
+        device = tree_leaves(self.x)[0].device
+        rows = torch.from_numpy(draws.rounds(seed, stream, first, count, self.size, shuffle=training)).to(device)
+        real = (torch.arange(first, first + count, device=device) < self.size) | training
+        x = map_tensors(lambda leaf: leaf[rows][None], self.x)
         mask = {task: (there[rows] & real)[None] for task, there in self.mask.items()}
         y = {task: targets[rows][None] for task, targets in self.y.items()}
-        return SharedBatch(self.x[rows][None], y, mask, {task: those.sum(1).float() for task, those in mask.items()})
+        return SharedBatch(x, y, mask, {task: those.sum(1).float() for task, those in mask.items()})
 
     def sample(self, step: int, size: int, seed: int, *, rank: int = 0, world: int = 1) -> SharedBatch:
         """As `Sampler.sample`; means are over the targets of the whole batch."""

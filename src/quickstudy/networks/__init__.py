@@ -1,6 +1,7 @@
 """Feature extractors with task-aware normalization; they know nothing of methods."""
 
 from quickstudy.networks.conv4 import Conv4
+from quickstudy.networks.embedded_fields import EmbeddedFields
 from quickstudy.networks.evaluating import evaluating
 from quickstudy.networks.frozen import Frozen, frozen_features
 from quickstudy.networks.gradients import OrientedGradients
@@ -17,6 +18,7 @@ __all__ = [
     "MLP",
     "POLICIES",
     "Conv4",
+    "EmbeddedFields",
     "Frozen",
     "Headed",
     "Inputs",

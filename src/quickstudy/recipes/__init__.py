@@ -31,6 +31,7 @@ from quickstudy.recipes.questions import (
     QuestionShots,
 )
 from quickstudy.recipes.recipe import Contestant, Recipe, Training, option, recipe, recipes
+from quickstudy.recipes.recommender import Recommender
 from quickstudy.recipes.relatedness_dial import RelatednessDial
 from quickstudy.recipes.report import report
 from quickstudy.recipes.run import run
@@ -71,6 +72,7 @@ __all__ = [
     "QuestionSetOrSequence",
     "QuestionShots",
     "Recipe",
+    "Recommender",
     "RelatednessDial",
     "SinusoidGradientCompare",
     "SinusoidMAML",

@@ -54,6 +54,8 @@ class NamedTest:
         tasks: of which tasks.
         each: whether every task is a number of its own, rather than the mean one number.
         protocol: what a reader must know, for the card.
+        score: from the module to the number, where it is none of the tasks' own metrics: what is true and not in the
+            data, say. None for those.
     """
 
     test: Sampler[Any]
@@ -61,6 +63,7 @@ class NamedTest:
     tasks: tuple[str, ...]
     each: bool
     protocol: dict[str, Any]
+    score: Callable[[Any], float] | None = None
 
 
 class NamedRecipe(Recipe):

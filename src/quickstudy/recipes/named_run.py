@@ -73,7 +73,7 @@ class NamedRun(OneRun):
         metrics, asked = self._metrics(learner, split), _asked(split, list(self.recipe.metrics))
         scores = {}
         for name, test in tests.items():
-            values = np.array([metrics[task] for task in test.tasks])
+            values = np.array([metrics[task] for task in test.tasks] if test.score is None else [test.score(learner)])
             if not np.isfinite(values).all():
                 task = test.tasks[int(np.flatnonzero(~np.isfinite(values))[0])]
                 raise ValueError(f"the {test.metric} of the task {task!r} is not defined on the test split")

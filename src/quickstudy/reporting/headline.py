@@ -122,6 +122,8 @@ def _called(metric: str) -> str:
         "log_loss": "log loss",
         "rmse": "root mean squared error",
         "mae": "mean absolute error",
+        "ndcg": "NDCG",
+        "mrr": "mean reciprocal rank",
     }.get(metric, metric)
 
 

@@ -39,6 +39,9 @@ _MEANINGS = {
     "log_loss": "log_loss: negative log-likelihood of the truth, in nats per example",
     "rmse": "rmse: root mean squared error, in the unit of the target",
     "mae": "mae: mean absolute error, in the unit of the target",
+    "ndcg": "ndcg: what a ranked list gains by its order, as a share of the most that it could",
+    "mrr": "mrr: mean of 1 / the rank of the first relevant candidate",
+    "correlation": "correlation: of what is predicted with what is true, 1 when the one is a rising line of the other",
 }
 
 
