@@ -20,7 +20,7 @@ from quickstudy.evaluation import Adaptation, Probe, Scores
 from quickstudy.rebuild import register
 from quickstudy.recipes.one_run import OneRun
 from quickstudy.recipes.recipe import Contestant, Recipe, option, recipe
-from quickstudy.reporting import Panel
+from quickstudy.reporting import Outcome, Panel
 from quickstudy.reporting.svg import INK, MUTED, SERIES, panel
 from quickstudy.tasks import draws
 from quickstudy.training import Backward, Balanced, Sum, make_fabric
@@ -28,6 +28,7 @@ from quickstudy.training import Backward, Balanced, Sum, make_fabric
 __all__ = ["BalancingToy", "Descent", "ToyRun", "pareto_front", "toy_losses"]
 
 _STARTS = ((-8.5, 7.5), (-8.5, 5.0), (9.0, 9.0), (-7.5, -0.5), (9.0, -1.0))
+_ARRIVED = 0.1  # of the front, in units of the objectives, of which each falls by tens on the way
 _BOUND = -20.01  # below both objectives, which FAMO takes the logarithm of
 
 
@@ -154,6 +155,11 @@ class BalancingToy(Recipe):
             **{name: _Method(build, backward=partial(balanced, method)) for name, method in methods.items()},
             "plain sum": _Method(build, role="baseline"),
         }
+
+    def answer(self, outcomes: Mapping[str, Outcome]) -> str:
+        ends = {name: outcome.runs("starts")[0].values["distance"] for name, outcome in outcomes.items()}
+        said = ", ".join(f"{name} {int((distance < _ARRIVED).sum())}" for name, distance in ends.items())
+        return f"Of {len(next(iter(ends.values())))} starts so many end within {_ARRIVED} of the Pareto front: {said}."
 
     def figures(self, learners: Mapping[str, Any]) -> list[Panel]:
         return [_drawn(f"toy-{number}", name, each.paths) for number, (name, each) in enumerate(learners.items())]
