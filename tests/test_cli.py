@@ -108,7 +108,7 @@ def test_options_are_the_recipes_settings(monkeypatch: pytest.MonkeyPatch, tmp_p
     ("arguments", "message"),
     [
         (["run", "omniglot-prototipical"], "no recipe 'omniglot-prototipical'; did you mean 'omniglot-prototypical'?"),
-        (["compare", "zzz"], "no recipe 'zzz'; there are glyphs-compare"),
+        (["compare", "zzz"], "no recipe 'zzz'; there are balancing-toy"),
         (["rnu"], "no command 'rnu'; did you mean 'run'?"),
         (["run", "sinusoid-maml", "--steps", "many"], "'--steps'"),
         (["run", "sinusoid-maml", "--steps", "0"], "must be at least 1 and the rate positive, got 0"),
