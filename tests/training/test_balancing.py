@@ -16,7 +16,7 @@ from torchjd import scalarization as S
 from torchjd.autojac import jac_to_grad, mtl_backward
 
 import quickstudy as qs
-from quickstudy.multitask import MultiGateMixture, SeparateNetworks, SharedBottom, shared_tasks
+from quickstudy.multitask import MultiGateMixture, SeparateNetworks, SharedBottom, named_tasks, shared_tasks
 from quickstudy.networks import MLP, Inputs
 from quickstudy.tasks import Gaussian
 from quickstudy.training import Balanced, GradNorm, Sum, make_fabric
@@ -390,3 +390,24 @@ def test_loss_scaling_changes_nothing() -> None:
 def test_bad_input_is_named(call: Callable[[], object], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_one_pass_through_the_heads_gives_the_gradients_of_a_pass_for_each(fabric: Fabric, shared: bool) -> None:
+    """Inputs that tasks share, and inputs of their own: the update is that without kept features."""
+    torch.manual_seed(0)
+    x, y = torch.randn(30, 4), {name: torch.randn(30) for name in ("a", "b", "c")}
+    data = shared_tasks(x, y) if shared else named_tasks({name: (x + len(name), y[name]) for name in y})
+    module = SharedBottom(MLP(4, (5, 3)), dict.fromkeys(y, Gaussian()))
+    batch, found = data.train.sample(0, 8, 0), []
+    for keeps in (True, False):
+        backward = Balanced(A.MGDA(), module)
+        module.keeps_representation = keeps
+        module.zero_grad()
+        losses = module(batch)
+        assert (module.representation is not None) == keeps
+        backward(losses, fabric)
+        assert module.representation is None
+        found.append([parameter.grad.clone() for parameter in module.parameters()])
+    for ours, plain in zip(*found, strict=True):
+        assert_close(ours, plain)

@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 from torch.utils._pytree import tree_leaves
 
 from quickstudy.multitask.batch import NamedBatch, Rows, SharedBatch, rows
-from quickstudy.multitask.heads import Heads, check_widths
+from quickstudy.multitask.heads import Heads, check_widths, of_rows
 from quickstudy.multitask.objective import Objective
 from quickstudy.networks import Network, as_network
 from quickstudy.rebuild import describe
@@ -63,6 +63,7 @@ class NamedModule(nn.Module, ABC):
         self.tasks = tuple(self.objectives)
         self.keeps_representation = False
         self.representation: Tensor | None = None
+        self.shared_features: tuple[Tensor, tuple[int, ...]] | None = None
         # Tasks whose likelihoods are the same are computed as one.
         self._forms = {task: json.dumps(describe(it.likelihood)) for task, it in self.objectives.items()}
 
@@ -84,14 +85,20 @@ class NamedModule(nn.Module, ABC):
             of: which row of the inputs is each one's.
         """
 
-    def represented(self, features: Float[Tensor, "task n width"]) -> Float[Tensor, "task n width"]:
+    def represented(self, features: Float[Tensor, "row n width"], of: Sequence[int]) -> Float[Tensor, "task n width"]:
         """What all tasks share of their inputs, a copy for each: where gradients can be balanced at less cost.
 
-        It is kept for `training.Balanced` when that asks for it (`keeps_representation`).
+        The features and the copies are kept for `training.Balanced` when that asks for it (`keeps_representation`), but
+        by compiled code, whose insides cannot be handed out.
+
+        Args:
+            features: of every row of the inputs, after all that tasks share.
+            of: which row is each task's.
         """
-        if self.keeps_representation:
-            self.representation = features
-        return features
+        copies = of_rows(features, of)
+        if self.keeps_representation and not torch.compiler.is_compiling():
+            self.shared_features, self.representation = (features, tuple(of)), copies
+        return copies
 
     def own_parameters(self) -> list[nn.Parameter]:
         """Parameters that belong to single tasks: the heads, and what else an architecture names."""

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from quickstudy.multitask.heads import of_rows
 from quickstudy.multitask.module import NamedModule, Objectives, trunk
 from quickstudy.rebuild import register
 from quickstudy.tasks.batch import Tree
@@ -47,4 +46,4 @@ class SharedBottom(NamedModule):
         self, x: Tree, mask: Bool[Tensor, "row n"], tasks: Sequence[int], of: Sequence[int]
     ) -> Float[Tensor, "task n outputs"]:
         features, _ = self.network(x, mask)
-        return self.heads(self.represented(of_rows(features, of)), tasks)
+        return self.heads(self.represented(features, of), tasks)

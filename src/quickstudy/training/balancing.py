@@ -114,7 +114,7 @@ class Balanced(Backward):
         self.own = [parameter for parameter in trained if id(parameter) in own]
         if not self.shared:
             raise ValueError(f"the tasks of {type(module).__name__} share nothing: there is nothing to balance")
-        if at == "representation":
+        if hasattr(module, "representation") and not isinstance(method, Scalarizer):
             module.keeps_representation = True  # type: ignore[assignment]
         # FAMO steps what it learns itself.
         learned = [] if isinstance(method, FAMO) else list(method.parameters())
@@ -153,8 +153,8 @@ class Balanced(Backward):
         _put(self.shared, shared)
         if self.own:
             _put(self.own, _mean(_gradients(values.sum() * scale, self.own), fabric))
-        if self.at == "representation":
-            self.module.representation = None  # type: ignore[assignment]
+        if hasattr(self.module, "representation"):
+            self.module.representation = self.module.shared_features = None  # type: ignore[assignment]
 
     def after(self, losses: Losses, fabric: Fabric) -> None:
         """The losses of the same batch after the step, for methods that learn from what it changed."""
@@ -192,9 +192,7 @@ class Balanced(Backward):
             # A process's losses are means over its part: in the mean over processes its examples count by 1/processes.
             gram = _mean(own @ own.mT, fabric) / fabric.world_size
         else:
-            # A pass for each task: measured faster than one pass mapped over tasks, and whatever compiled can do it.
-            passes = [_gradients(value * scale, self.shared) for value in values]
-            rows = _mean(torch.stack(passes), fabric)
+            rows = _mean(torch.stack(self._passes(values * scale)), fabric)
             own = rows / scale
             gram = own @ own.mT
         there = (means != 0) | (gram.diagonal() != 0)
@@ -212,6 +210,26 @@ class Balanced(Backward):
         if self.at == "parameters":
             return weights @ rows
         return _mean(_gradients(kept, self.shared, weights[:, None, None] * rows), fabric)
+
+    def _passes(self, values: Float[Tensor, " task"]) -> list[Float[Tensor, " n"]]:
+        """The gradient of each loss with respect to all shared parameters.
+
+        A pass for each task: measured faster than one pass mapped over tasks, and whatever compiled can do it. Where
+        the module keeps what its heads see, a copy for each task, the heads are gone through once for all.
+        """
+        kept, shared = (getattr(self.module, name, None) for name in ("representation", "shared_features"))
+        if not isinstance(kept, Tensor) or not kept.requires_grad or len(kept) != len(values) or shared is None:
+            return [_gradients(value, self.shared) for value in values]
+        features, of = shared
+        (rows,) = torch.autograd.grad(values.sum(), kept, retain_graph=True)
+        passes = []
+        for row, place in zip(rows, of, strict=True):
+            along = row[None]
+            if len(features) > 1:
+                along = torch.zeros_like(features)
+                along[place] = row
+            passes.append(_gradients(features, self.shared, along))
+        return passes
 
     def _asked(
         self,
