@@ -9,6 +9,7 @@ from quickstudy.multitask.from_targets import shared_tasks
 from quickstudy.multitask.interactions import Interactions, logged_interactions
 from quickstudy.multitask.mixed import MixedSplit
 from quickstudy.multitask.module import NamedModule
+from quickstudy.multitask.movielens import MovieLens, RatedSplit, movielens
 from quickstudy.multitask.multi_gate import MultiGateMixture
 from quickstudy.multitask.multi_mnist import multi_mnist
 from quickstudy.multitask.named import NamedSplit, NamedTasks, named_tasks
@@ -28,6 +29,7 @@ __all__ = [
     "CrossStitch",
     "Interactions",
     "MixedSplit",
+    "MovieLens",
     "MultiGateMixture",
     "MultiObjectiveRanker",
     "NamedBatch",
@@ -36,6 +38,7 @@ __all__ = [
     "NamedTasks",
     "Objective",
     "ProgressiveExtraction",
+    "RatedSplit",
     "RelatedTasks",
     "SeparateNetworks",
     "SharedBatch",
@@ -47,6 +50,7 @@ __all__ = [
     "census_income",
     "combined_score",
     "logged_interactions",
+    "movielens",
     "multi_mnist",
     "named_tasks",
     "parkinsons",
