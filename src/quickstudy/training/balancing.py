@@ -192,8 +192,8 @@ class Balanced(Backward):
             # A process's losses are means over its part: in the mean over processes its examples count by 1/processes.
             gram = _mean(own @ own.mT, fabric) / fabric.world_size
         else:
-            rows = _mean(torch.stack(self._passes(values * scale)), fabric)
-            own = rows / scale
+            rows = _mean(self._passes(values * scale), fabric)
+            own = rows if scale == 1 else rows / scale
             gram = own @ own.mT
         there = (means != 0) | (gram.diagonal() != 0)
         if not torch.isfinite(gram).all():
@@ -211,7 +211,7 @@ class Balanced(Backward):
             return weights @ rows
         return _mean(_gradients(kept, self.shared, weights[:, None, None] * rows), fabric)
 
-    def _passes(self, values: Float[Tensor, " task"]) -> list[Float[Tensor, " n"]]:
+    def _passes(self, values: Float[Tensor, " task"]) -> Float[Tensor, "task n"]:
         """The gradient of each loss with respect to all shared parameters.
 
         A pass for each task: measured faster than one pass mapped over tasks, and whatever compiled can do it. Where
@@ -219,16 +219,19 @@ class Balanced(Backward):
         """
         kept, shared = (getattr(self.module, name, None) for name in ("representation", "shared_features"))
         if not isinstance(kept, Tensor) or not kept.requires_grad or len(kept) != len(values) or shared is None:
-            return [_gradients(value, self.shared) for value in values]
+            return torch.stack([_gradients(value, self.shared) for value in values])
         features, of = shared
         (rows,) = torch.autograd.grad(values.sum(), kept, retain_graph=True)
-        passes = []
-        for row, place in zip(rows, of, strict=True):
+        passes: Tensor | None = None
+        for number, (row, place) in enumerate(zip(rows, of, strict=True)):
             along = row[None]
             if len(features) > 1:
                 along = torch.zeros_like(features)
                 along[place] = row
-            passes.append(_gradients(features, self.shared, along))
+            gradient = _gradients(features, self.shared, along)
+            passes = gradient.new_empty(len(values), len(gradient)) if passes is None else passes
+            passes[number] = gradient
+        assert passes is not None
         return passes
 
     def _asked(
