@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from quickstudy.multitask import NamedModule
+from quickstudy.networks import evaluating
 
 __all__ = ["gradient_cosines", "measured", "shared_layers"]
 
@@ -86,11 +87,10 @@ def _cosines(rows: Float[Tensor, "task n"]) -> Float[Tensor, "task task"]:
 @contextmanager
 def measured(module: NamedModule) -> Iterator[None]:
     """The module in evaluation mode, as one that keeps no features for balancing, for a while."""
-    training, keeps = module.training, module.keeps_representation
-    module.eval()
+    keeps = module.keeps_representation
     module.keeps_representation = False
     try:
-        yield
+        with evaluating(module):
+            yield
     finally:
-        module.train(training)
         module.keeps_representation = keeps

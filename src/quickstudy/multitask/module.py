@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 from quickstudy.multitask.batch import NamedBatch, Rows, SharedBatch, rows
 from quickstudy.multitask.heads import Heads, check_widths, of_rows
 from quickstudy.multitask.objective import Objective
-from quickstudy.networks import Network, as_network
+from quickstudy.networks import Network, as_network, evaluating
 from quickstudy.rebuild import describe
 from quickstudy.tasks.batch import Examples, Tree, masked_to_zero
 from quickstudy.tasks.likelihood import Likelihood, Reduction
@@ -165,14 +165,13 @@ class NamedModule(nn.Module, ABC):
             batch_size: how many draws are predicted at a time.
         """
         kept: dict[str, list[Any]] = {}
-        training, device = self.training, next(self.parameters()).device
-        self.eval()
-        for first in range(0, tasks.size, batch_size):
-            for task, those in tasks.draw(first, min(batch_size, tasks.size - first), 0).items():
-                those = those.to(device)
-                raw = self.raw(masked_to_zero(those.x, those.mask), those.mask, [self._number(task)], [0])
-                kept.setdefault(task, []).append((raw[0], those.y[0], those.mask[0]))
-        self.train(training)
+        device = next(self.parameters()).device
+        with evaluating(self):
+            for first in range(0, tasks.size, batch_size):
+                for task, those in tasks.draw(first, min(batch_size, tasks.size - first), 0).items():
+                    those = those.to(device)
+                    raw = self.raw(masked_to_zero(those.x, those.mask), those.mask, [self._number(task)], [0])
+                    kept.setdefault(task, []).append((raw[0], those.y[0], those.mask[0]))
         scored = {}
         for task, parts in kept.items():
             raw, y, real = (torch.cat(leaves) for leaves in zip(*parts, strict=True))

@@ -20,6 +20,7 @@ from quickstudy.multitask.experts import check_dropout
 from quickstudy.multitask.heads import Heads, check_widths, of_rows
 from quickstudy.multitask.module import NamedModule, Objectives
 from quickstudy.multitask.multi_gate import MultiGateMixture
+from quickstudy.networks import evaluating
 from quickstudy.rebuild import register
 from quickstudy.tasks.batch import Tree, masked_to_zero
 from quickstudy.tasks.likelihood import Reduction
@@ -167,19 +168,17 @@ def combined_score(
     if not weights:
         raise ValueError("weights is empty: name a task and its weight")
     check_real(**{f"weights[{task!r}]": weight for task, weight in weights.items()})
-    training = module.training
-    module.eval()
     parts = []
-    for task, weight in weights.items():
-        expected = module.predict(task, x).mean[0]
-        if expected.ndim != 1 or expected.isnan().any():
-            raise ValueError(f"weights names {task!r}, which has classes or several targets: no number to weigh")
-        if form == "product":
-            if not (expected > 0).all():
-                raise ValueError(
-                    f"{task!r} is expected to be {float(expected.min()):.3g}: a product takes positive ones"
-                )
-            expected = expected.log()
-        parts.append(weight * expected)
-    module.train(training)
+    with evaluating(module):
+        for task, weight in weights.items():
+            expected = module.predict(task, x).mean[0]
+            if expected.ndim != 1 or expected.isnan().any():
+                raise ValueError(f"weights names {task!r}, which has classes or several targets: no number to weigh")
+            if form == "product":
+                if not (expected > 0).all():
+                    raise ValueError(
+                        f"{task!r} is expected to be {float(expected.min()):.3g}: a product takes positive ones"
+                    )
+                expected = expected.log()
+            parts.append(weight * expected)
     return torch.stack(parts).sum(0)

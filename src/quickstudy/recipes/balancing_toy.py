@@ -20,6 +20,7 @@ from quickstudy.evaluation import Adaptation, Probe, Scores
 from quickstudy.rebuild import register
 from quickstudy.recipes.one_run import OneRun
 from quickstudy.recipes.recipe import Contestant, Recipe, option, recipe
+from quickstudy.recipes.solvers import check_solvers
 from quickstudy.reporting import Outcome, Panel
 from quickstudy.reporting.svg import INK, MUTED, SERIES, panel
 from quickstudy.tasks import draws
@@ -146,11 +147,7 @@ class BalancingToy(Recipe):
             return Balanced(method(), module)
 
         build = partial(Descent, len(_STARTS) + self.settings.more, min(self.drawn, self.settings.steps + 1))
-        try:
-            for method in methods.values():
-                method()
-        except ImportError as error:
-            raise ValueError(f"{error}; pip install 'quickstudy[balancing]' brings all solvers") from error
+        check_solvers(methods)
         return {
             **{name: _Method(build, backward=partial(balanced, method)) for name, method in methods.items()},
             "plain sum": _Method(build, role="baseline"),

@@ -15,6 +15,7 @@ from quickstudy.networks import PerExample
 from quickstudy.rebuild import register
 from quickstudy.recipes.named_recipe import NamedContestant, NamedRecipe, tuned
 from quickstudy.recipes.recipe import Training, option, recipe
+from quickstudy.recipes.solvers import check_solvers
 from quickstudy.reporting import Outcome
 from quickstudy.tasks import Categorical
 from quickstudy.training import Backward, Balanced, GradNorm, Sum
@@ -90,11 +91,7 @@ class MultiMNISTBalancing(NamedRecipe):
             "Nash-MTL": partial(NashMTL, 2),
             "UPGrad": UPGrad,
         }
-        try:
-            for method in methods.values():
-                method()
-        except ImportError as error:
-            raise ValueError(f"{error}; pip install 'quickstudy[balancing]' brings all solvers") from error
+        check_solvers(methods)
         return {
             "tuned weights": tuned({f"{left} left": shared(_sum, left) for left in _WEIGHTS}),
             "equal weights": shared(_sum),

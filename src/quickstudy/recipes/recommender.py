@@ -22,7 +22,7 @@ from quickstudy.multitask import (
     combined_score,
     logged_interactions,
 )
-from quickstudy.networks import EmbeddedFields
+from quickstudy.networks import EmbeddedFields, evaluating
 from quickstudy.recipes.named_recipe import NamedContestant, NamedRecipe, NamedTest
 from quickstudy.recipes.recipe import Contestant, Training, option, recipe
 from quickstudy.reporting import Outcome
@@ -148,11 +148,8 @@ class Recommender(NamedRecipe):
 
 def _predicted(log: Interactions, module: NamedModule) -> Float[Tensor, "user item"]:
     """Log odds of a click of every user on every item."""
-    training = module.training
-    module.eval()
-    with torch.no_grad():
+    with evaluating(module), torch.no_grad():
         odds = module.predict("click", log.everything()).logits  # type: ignore[attr-defined]
-    module.train(training)
     return odds.reshape(log.attraction.shape)
 
 
