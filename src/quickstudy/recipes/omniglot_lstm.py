@@ -12,7 +12,7 @@ from quickstudy.tasks import Categorical, TaskSource, omniglot
 
 __all__ = ["OmniglotLSTM"]
 
-_WAYS = (2, 3, 4, 5)
+_WAYS, _QUERIES = (2, 3, 4, 5), 5
 
 
 @recipe
@@ -31,8 +31,8 @@ class OmniglotLSTM(Recipe):
     class Settings:
         """A budget that one core can train."""
 
-        steps: int = option(2000, "training steps")
-        tasks: int = option(16, "tasks per step, of one support drawing and one query of each character")
+        steps: int = option(10_000, "training steps")
+        tasks: int = option(16, "tasks per step, of one support drawing and five queries of each character")
         width: int = option(128, "width of the LSTM's state")
         filters: int = option(16, "channels of the convolutions")
         size: int = option(16, "height and width of the drawings, in pixels")
@@ -45,7 +45,7 @@ class OmniglotLSTM(Recipe):
         self._pool = omniglot(size=self.settings.size, resize="area")
 
     def tests(self) -> dict[str, TaskSource]:
-        return {f"{ways}way1shot": self._pool.episodes(ways, 1, 5) for ways in _WAYS}
+        return {f"{ways}way1shot": self._pool.episodes(ways, 1, _QUERIES) for ways in _WAYS}
 
     def tests_at(self) -> dict[str, float]:
         return {f"{ways}way1shot": ways for ways in _WAYS}
@@ -54,7 +54,7 @@ class OmniglotLSTM(Recipe):
         chosen = self.settings
 
         def trained(ways: int | tuple[int, int]) -> Training:
-            return Training(self._pool.episodes(ways, 1, 1).train, chosen.steps, chosen.tasks, chosen.rate)
+            return Training(self._pool.episodes(ways, 1, _QUERIES).train, chosen.steps, chosen.tasks, chosen.rate)
 
         def network(normalization: Policy = chosen.normalization) -> Conv4:
             return Conv4(size=chosen.size, filters=chosen.filters, normalization=normalization)
