@@ -5,6 +5,7 @@ from quickstudy.multitask.batch import NamedBatch, SharedBatch
 from quickstudy.multitask.census import census_income
 from quickstudy.multitask.conditioned import TaskConditioned
 from quickstudy.multitask.cross_stitch import CrossStitch
+from quickstudy.multitask.factorization import Factorization
 from quickstudy.multitask.from_targets import shared_tasks
 from quickstudy.multitask.interactions import Interactions, logged_interactions
 from quickstudy.multitask.mixed import MixedSplit
@@ -27,6 +28,7 @@ from quickstudy.multitask.soft_sharing import SoftSharing
 __all__ = [
     "BPR",
     "CrossStitch",
+    "Factorization",
     "Interactions",
     "MixedSplit",
     "MovieLens",

@@ -3,6 +3,7 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, cast
 
 import torch
@@ -165,7 +166,7 @@ class NamedModule(nn.Module, ABC):
             batch_size: how many draws are predicted at a time.
         """
         kept: dict[str, list[Any]] = {}
-        device = next(self.parameters()).device
+        device = next(chain(self.parameters(), self.buffers())).device
         with evaluating(self):
             for first in range(0, tasks.size, batch_size):
                 for task, those in tasks.draw(first, min(batch_size, tasks.size - first), 0).items():

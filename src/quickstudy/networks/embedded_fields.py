@@ -5,7 +5,7 @@ from itertools import combinations, pairwise
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from quickstudy.arguments import check_flag, check_whole
@@ -15,7 +15,7 @@ from quickstudy.networks.vectorised import in_vmap
 from quickstudy.rebuild import register
 from quickstudy.tasks.batch import Tree
 
-__all__ = ["EmbeddedFields"]
+__all__ = ["EmbeddedFields", "Vectors", "category"]
 
 
 @register
@@ -70,7 +70,7 @@ class EmbeddedFields(Network):
             raise ValueError(f"categories and numbers both name {both[0]!r}")
         self.categories, self.numbers, self.products, self.hidden = dict(categories), dict(numbers), products, hidden
         self.embedding = embedding
-        self.embeddings = nn.ModuleList(_Table(size, embedding) for size in categories.values())
+        self.embeddings = nn.ModuleList(Vectors(size, embedding) for size in categories.values())
         count = len(categories)
         inputs = embedding * (count + products * count * (count - 1) // 2) + sum(numbers.values())
         widths = (inputs, *hidden)
@@ -81,7 +81,7 @@ class EmbeddedFields(Network):
         self, x: Tree, mask: Bool[Tensor, "task n"], statistics: Statistics | None = None
     ) -> tuple[Float[Tensor, "task n width"], Statistics]:
         vectors = [
-            table(self._category(x, field, size))
+            table(category(x, field, size))
             for (field, size), table in zip(self.categories.items(), self.embeddings, strict=True)
         ]
         products = [a * b for a, b in combinations(vectors, 2)] if self.products else []
@@ -90,19 +90,6 @@ class EmbeddedFields(Network):
         for layer in self.layers:
             hidden = F.relu(layer(hidden))
         return hidden, {}
-
-    def _category(self, x: Tree, field: str, size: int) -> Tensor:
-        leaf = _field(x, field)
-        if leaf.dtype != torch.int64 or leaf.ndim != 2:
-            raise ValueError(f"x[{field!r}] must be int64 numbers [task, n], got {leaf.dtype} {tuple(leaf.shape)}")
-        # Elsewhere the look would cost a wait, or cannot be had.
-        if leaf.device.type == "cpu" and leaf.numel() and not torch.compiler.is_compiling() and not in_vmap():
-            low, high = (int(end) for end in leaf.aminmax())
-            if low < 0 or high >= size:
-                raise ValueError(
-                    f"x[{field!r}] has the number {low if low < 0 else high}, but there are {size} categories, from 0"
-                )
-        return leaf
 
     @staticmethod
     def _numbers(x: Tree, field: str, length: int) -> Tensor:
@@ -115,16 +102,35 @@ class EmbeddedFields(Network):
         return leaf
 
 
-class _Table(nn.Embedding):
+class Vectors(nn.Embedding):
     """Vectors of length about one, whatever their number of entries, also when they are drawn anew."""
 
     def reset_parameters(self) -> None:
         nn.init.normal_(self.weight, std=self.embedding_dim**-0.5)
 
 
+def category(x: Tree, field: str, size: int) -> Int[Tensor, "task n"]:
+    """The numbers of a field of `size` categories.
+
+    Raises:
+        TypeError, ValueError: the field is not there, holds other things, or names a category that there is not.
+    """
+    leaf = _field(x, field)
+    if leaf.dtype != torch.int64 or leaf.ndim != 2:
+        raise ValueError(f"x[{field!r}] must be int64 numbers [task, n], got {leaf.dtype} {tuple(leaf.shape)}")
+    # Elsewhere the look would cost a wait, or cannot be had.
+    if leaf.device.type == "cpu" and leaf.numel() and not torch.compiler.is_compiling() and not in_vmap():
+        low, high = (int(end) for end in leaf.aminmax())
+        if low < 0 or high >= size:
+            raise ValueError(
+                f"x[{field!r}] has the number {low if low < 0 else high}, but there are {size} categories, from 0"
+            )
+    return leaf
+
+
 def _field(x: Tree, field: str) -> Tensor:
     if not isinstance(x, dict):
-        raise TypeError(f"x must be a dict of fields for EmbeddedFields, got {type(x).__name__}")
+        raise TypeError(f"x must be a dict of fields, got {type(x).__name__}")
     if not isinstance(x.get(field), Tensor):
         raise ValueError(f"x must have a tensor for the field {field!r}; it has {', '.join(x) or 'none'}")
     return x[field]

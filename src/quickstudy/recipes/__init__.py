@@ -9,6 +9,7 @@ from quickstudy.recipes.incontext_functions import InContextFunctions
 from quickstudy.recipes.incontext_linear import InContextLinear
 from quickstudy.recipes.inner_loop_questions import InnerLoopQuestions
 from quickstudy.recipes.meta_gradient_memory import MetaGradientMemory
+from quickstudy.recipes.movielens_ranking import MovieLensRanking
 from quickstudy.recipes.multimnist_balancing import MultiMNISTBalancing
 from quickstudy.recipes.named_recipe import NamedContestant, NamedRecipe, tuned
 from quickstudy.recipes.omniglot_blackbox_compare import OmniglotBlackboxCompare
@@ -51,6 +52,7 @@ __all__ = [
     "InContextLinear",
     "InnerLoopQuestions",
     "MetaGradientMemory",
+    "MovieLensRanking",
     "MultiMNISTBalancing",
     "NamedContestant",
     "NamedRecipe",
