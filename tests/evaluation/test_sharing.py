@@ -1,13 +1,16 @@
 """The report on sharing: its numbers against single trainings made by hand, and the rule of its verdicts."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
-from quickstudy.evaluation import sharing_report, sharing_verdict
+from quickstudy.evaluation import SharingReport, company_folder, sharing, sharing_report, sharing_verdict
 from quickstudy.multitask import NamedModule, SeparateNetworks, SharedBottom, named_tasks, shared_tasks
 from quickstudy.networks import MLP
+from quickstudy.rebuild import load
 from quickstudy.reporting import sharing_panels
 from quickstudy.tasks import Bernoulli, Gaussian
 
@@ -82,6 +85,45 @@ def test_affinities_instead_of_pairs() -> None:
     assert len(sharing_panels(report)) == 4
 
 
+def test_trainings_are_kept_and_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(folder: Path | None, **more: bool) -> SharingReport:
+        return sharing_report(
+            make,
+            OBJECTIVES,
+            shared_tasks(X, Y),
+            steps=6,
+            batch_size=8,
+            seeds=(0, 3),
+            device="cpu",
+            folder=folder,
+            **more,
+        )
+
+    whole = told(None)
+    trained, stop = sharing.fit, 9
+
+    def interrupted(*args: object, **kwargs: object) -> object:
+        nonlocal stop
+        stop -= 1
+        if not stop:
+            raise KeyboardInterrupt
+        return trained(*args, **kwargs)
+
+    monkeypatch.setattr(sharing, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        told(tmp_path)
+    monkeypatch.setattr(sharing, "fit", trained)
+    with pytest.raises(FileExistsError, match="holds a run"):
+        told(tmp_path)
+    for _ in range(2):  # the rest; and once more, with nothing left to train
+        again = told(tmp_path, resume=True)
+        for name in ("alone", "joint", "grouped", "gains", "pairs", "affinity", "cosines"):
+            np.testing.assert_array_equal(getattr(again, name), getattr(whole, name))
+        assert (again.groups, again.steps) == (whole.groups, whole.steps)
+    module = load(company_folder(tmp_path, [2], 3) / "learner.safetensors")
+    assert module.scores(named_split(shared_tasks(X, Y).test, "c"))["c"] == whole.alone[1, 2]
+
+
 @pytest.mark.parametrize(
     ("joint", "grouped", "company", "verdict"),
     [
@@ -117,6 +159,7 @@ def test_the_rule_of_verdicts(joint: float, grouped: float, company: list[str] |
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"groups": 0}, "groups must be at least 1"),
         ({"every": 0}, "every must be at least 1"),
+        ({"folder": 3}, "folder must be a path"),
         ({"rate": -1.0}, "rate must be positive"),
         ({"choose": None}, "choose must be True or False"),
         ({"make": None}, "make must be a function"),

@@ -20,7 +20,7 @@ from quickstudy.evaluation.ranking import ndcg, reciprocal_rank
 from quickstudy.evaluation.relative import mean_relative_change, relative_change
 from quickstudy.evaluation.reliability import reliability
 from quickstudy.evaluation.scores_file import load_scores, save_scores
-from quickstudy.evaluation.sharing import SharingReport, sharing_report, sharing_verdict
+from quickstudy.evaluation.sharing import SharingReport, company_folder, sharing_report, sharing_verdict
 from quickstudy.evaluation.task_affinity import task_affinity
 from quickstudy.evaluation.watched import Watched
 
@@ -41,6 +41,7 @@ __all__ = [
     "SinusoidOracle",
     "Watched",
     "calibration_error",
+    "company_folder",
     "compare",
     "evaluate",
     "evaluate_jointly",

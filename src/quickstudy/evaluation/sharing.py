@@ -7,6 +7,7 @@ many pairs flatters none.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -23,10 +24,11 @@ from quickstudy.evaluation.relative import over_seeds, relative_change
 from quickstudy.evaluation.watched import Watched
 from quickstudy.multitask import NamedModule, NamedTasks, Objective, SharedBatch
 from quickstudy.multitask.module import Objectives
+from quickstudy.rebuild import describe, save
 from quickstudy.tasks.source import Sampler
 from quickstudy.training import fit
 
-__all__ = ["SharingReport", "sharing_report", "sharing_verdict"]
+__all__ = ["SharingReport", "company_folder", "sharing_report", "sharing_verdict"]
 
 Relations: TypeAlias = Literal["pairs", "affinity"]
 Changes: TypeAlias = Float[np.ndarray, "seed task"]
@@ -181,6 +183,8 @@ def sharing_report(
     every: int | None = None,
     rate: float = 1e-2,
     choose: bool = True,
+    folder: Path | str | None = None,
+    resume: bool = False,
     **arguments: Any,
 ) -> SharingReport:
     """Train named tasks alone, in pairs, together and in the groups that pairs suggest, and say what that does to each.
@@ -201,6 +205,9 @@ def sharing_report(
         every: steps between measurements of cosines and affinities; a twentieth of `steps` by default.
         rate: of the lookahead of affinities.
         choose: whether each training ends with the weights that were best on its tasks' validation examples.
+        folder: where every training keeps its log, its checkpoint and its weights, see `company_folder`; None keeps
+            nothing.
+        resume: go on with what is in `folder`.
         arguments: others of `fit`, such as `optimizer`.
 
     Raises:
@@ -208,8 +215,9 @@ def sharing_report(
         ValueError: fewer than two tasks, one without data, tasks that share nothing, seeds that stand twice, an unknown
             relation, or a number out of range; these are found out before anything is trained. Or a metric that is not
             defined.
+        FileExistsError: `folder` holds trainings and `resume` is False.
     """
-    _check(make, objectives, tasks, steps, batch_size, seeds, relations, groups, every, rate, choose, arguments)
+    _check(make, objectives, tasks, steps, batch_size, seeds, relations, groups, every, rate, choose, folder, arguments)
     names, every = tuple(objectives), max(1, steps // 20) if every is None else every
     given = {task: one if isinstance(one, Objective) else Objective(one) for task, one in objectives.items()}
     metrics = tuple(given[task].metric for task in names)
@@ -229,6 +237,7 @@ def sharing_report(
             if len(mine) == len(names):
                 backward = Watched(module, train, batch_size=batch_size, seed=seed, every=every, rate=rate)
                 watched.append(backward)
+            place = None if folder is None else company_folder(folder, company, seed)
             fit(
                 module,
                 train,
@@ -236,9 +245,13 @@ def sharing_report(
                 batch_size=batch_size,
                 seed=seed,
                 backward=backward,
+                folder=place,
+                resume=resume,
                 **{"validation": validation if choose else None, **arguments},
             )
             scored = [module.scores(split) for split in (validation, test)]
+            if place is not None:
+                save(module.to("cpu"), place / "learner.safetensors")
             found.append([[each[task] for task in mine] for each in scored])
         return np.array(found).swapaxes(0, 1)
 
@@ -283,6 +296,11 @@ def sharing_report(
     )
 
 
+def company_folder(folder: Path | str, company: Sequence[int], seed: int) -> Path:
+    """Where `sharing_report` keeps the training of some tasks, by their numbers: `learner.safetensors` and more."""
+    return Path(folder) / f"tasks{'+'.join(map(str, company))}" / f"seed{seed}"
+
+
 def _check(
     make: Any,
     objectives: Any,
@@ -295,6 +313,7 @@ def _check(
     every: Any,
     rate: Any,
     choose: Any,
+    folder: Any,
     arguments: dict[str, Any],
 ) -> None:
     """Find out before the first of many trainings what would stop a later one."""
@@ -328,13 +347,17 @@ def _check(
     if not rate > 0:
         raise ValueError(f"rate must be positive, got {rate}")
     check_flag(choose=choose)
-    if taken := {"backward", "seed", "validation", "folder", "resume", "fabric"} & set(arguments):
+    if folder is not None and not isinstance(folder, str | Path):
+        raise TypeError(f"folder must be a path or None, got {folder!r}")
+    if taken := {"backward", "seed", "validation", "fabric"} & set(arguments):
         raise ValueError(f"{sorted(taken)[0]} is set by sharing_report; leave it out")
     with torch.random.fork_rng():
         module = make(dict(objectives))
     if not isinstance(module, NamedModule):
         raise TypeError(f"make must build a NamedModule, got {type(module).__name__}")
     shared_layers(module)
+    if folder is not None:
+        describe(module)  # as it will be saved
 
 
 def _percent(value: Interval) -> str:

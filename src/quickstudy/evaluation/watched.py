@@ -109,6 +109,8 @@ class Watched(Backward):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.done, self.steps = state["done"], list(state["steps"])
-        self._cosines, self._affinities = list(state["cosines"]), list(state["affinities"])
+        # A checkpoint is read onto the device of the training.
+        self._cosines = [each.cpu() for each in state["cosines"]]
+        self._affinities = [each.cpu() for each in state["affinities"]]
         if isinstance(self.backward, Backward):
             self.backward.load_state_dict(state["backward"])

@@ -1,11 +1,13 @@
 """Named tasks, each with a data set, a head and a loss of its own."""
 
+from quickstudy.multitask.assembled import Assembled
 from quickstudy.multitask.attention import TaskAttention
 from quickstudy.multitask.batch import NamedBatch, SharedBatch
 from quickstudy.multitask.census import census_income
 from quickstudy.multitask.conditioned import TaskConditioned
 from quickstudy.multitask.cross_stitch import CrossStitch
 from quickstudy.multitask.factorization import Factorization
+from quickstudy.multitask.from_table import TableTasks, tasks_from_table
 from quickstudy.multitask.from_targets import shared_tasks
 from quickstudy.multitask.interactions import Interactions, logged_interactions
 from quickstudy.multitask.mixed import MixedSplit
@@ -27,6 +29,7 @@ from quickstudy.multitask.soft_sharing import SoftSharing
 
 __all__ = [
     "BPR",
+    "Assembled",
     "CrossStitch",
     "Factorization",
     "Interactions",
@@ -47,6 +50,7 @@ __all__ = [
     "SharedBottom",
     "SharedSplit",
     "SoftSharing",
+    "TableTasks",
     "TaskAttention",
     "TaskConditioned",
     "census_income",
@@ -58,4 +62,5 @@ __all__ = [
     "parkinsons",
     "related_regression",
     "shared_tasks",
+    "tasks_from_table",
 ]

@@ -7,12 +7,11 @@ Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from quickstudy.arguments import check_flag, check_whole
-from quickstudy.multitask.heads import Heads, check_widths, of_rows
+from quickstudy.multitask.heads import Heads, check_widths, in_order, of_rows
 from quickstudy.multitask.module import NamedModule, Objectives
 from quickstudy.multitask.preference import BPR
 from quickstudy.networks.embedded_fields import Vectors, category
@@ -99,10 +98,7 @@ class Factorization(NamedModule):
             u, q = self.user[-1](user), self.item[-1](item)
             features = of_rows(torch.cat([u, q, u * q], -1), [of[place] for place in rated])
             parts.append(self.heads(features, [self.rated.index(names[place]) for place in rated]))
-        most = max(part.shape[-1] for part in parts)
-        raw = torch.cat([F.pad(part, (0, most - part.shape[-1])) for part in parts])
-        order = [*pairs, *rated]
-        return raw[[order.index(place) for place in range(len(order))]]
+        return in_order(parts, [group for group in (pairs, rated) if group])
 
     def ranking(self, user: Int[Tensor, " n"]) -> Float[Tensor, "n item"]:
         """s(u, i) of these users and all items: high is first."""

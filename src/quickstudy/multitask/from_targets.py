@@ -1,16 +1,18 @@
 """Several targets of the same inputs as named tasks."""
 
 from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from quickstudy.multitask.checks import as_inputs, as_targets, check_sizes, parted
 from quickstudy.multitask.named import NamedTasks
 from quickstudy.multitask.shared import SharedSplit
 from quickstudy.tasks.source import SPLITS
 
-__all__ = ["shared_tasks"]
+__all__ = ["part_rows", "shared_tasks", "split_targets"]
 
 
 def shared_tasks(
@@ -46,7 +48,31 @@ def shared_tasks(
         raise ValueError(f"masks names {unknown[0]!r}, of which there are no targets")
     inputs = as_inputs(x, "x")
     known = {task: as_targets(task, y, masks.get(task), len(inputs)) for task, y in targets.items()}
-    rows = parted(len(inputs), validation, test, seed, "part shared examples")
+    return split_targets(inputs, known, part_rows(len(inputs), validation, test, seed))
+
+
+def part_rows(length: int, validation: float, test: float, seed: int) -> dict[str, NDArray[np.int64]]:
+    """Which examples belong to which split, the same for all targets.
+
+    Raises:
+        ValueError: a split is left empty.
+    """
+    return parted(length, validation, test, seed, "part shared examples")
+
+
+def split_targets(
+    inputs: NDArray[np.float32],
+    known: Mapping[str, tuple[NDArray[Any], NDArray[np.bool_]]],
+    rows: Mapping[str, NDArray[np.int64]],
+) -> NamedTasks:
+    """Named tasks of targets that are checked, and which of them there are.
+
+    Raises:
+        ValueError: a task without targets in a split.
+
+    Warns:
+        UserWarning: one task has more than a hundred times as many targets as another.
+    """
     for task, (_, there) in known.items():
         for split in SPLITS:
             if not there[rows[split]].any():

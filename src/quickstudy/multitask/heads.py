@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from quickstudy.arguments import check_whole
 
-__all__ = ["Heads", "Parallel", "check_widths", "of_rows"]
+__all__ = ["Heads", "Parallel", "check_widths", "in_order", "of_rows"]
 
 
 class Parallel(nn.Module):
@@ -65,6 +65,17 @@ class Heads(nn.Module):
 def of_rows(rows: Float[Tensor, "row n *rest"], of: Sequence[int]) -> Float[Tensor, "task n *rest"]:
     """The row of every task; where all have the same, without a copy."""
     return rows.expand(len(of), *rows.shape[1:]) if len(rows) == 1 else rows[list(of)]
+
+
+def in_order(
+    parts: Sequence[Float[Tensor, "_ n _"]], places: Sequence[Sequence[int]]
+) -> Float[Tensor, "task n outputs"]:
+    """Outputs of several groups of tasks as those of all: the places of a group's tasks are in `places`, and what has
+    fewer outputs is filled up with zeros, which nobody reads."""
+    most = max(part.shape[-1] for part in parts)
+    joined = torch.cat([F.pad(part, (0, most - part.shape[-1])) for part in parts])
+    order = [place for group in places for place in group]
+    return joined[[order.index(place) for place in range(len(order))]]
 
 
 def check_widths(name: str, widths: Sequence[int], least: int = 1) -> tuple[int, ...]:

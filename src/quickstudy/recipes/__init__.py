@@ -40,6 +40,7 @@ from quickstudy.recipes.sinusoid_gradient_compare import SinusoidGradientCompare
 from quickstudy.recipes.sinusoid_maml import SinusoidMAML
 from quickstudy.recipes.tabular_own_tables import TabularOwnTables
 from quickstudy.recipes.tabular_prior import TabularPrior
+from quickstudy.recipes.when_to_share import WhenToShare
 
 __all__ = [
     "BalancingToy",
@@ -81,6 +82,7 @@ __all__ = [
     "TabularOwnTables",
     "TabularPrior",
     "Training",
+    "WhenToShare",
     "option",
     "recipe",
     "recipes",

@@ -6,9 +6,10 @@ A recipe is a class with a `Settings` dataclass, whose fields become options of 
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
@@ -173,6 +174,16 @@ class Recipe(ABC):
     def tests_at(self) -> dict[str, float]:
         """For a sweep over tests: where on the axis each stands, by its name."""
         return {}
+
+    def prepare(self, folder: Path, seeds: Sequence[int], device: str) -> None:  # noqa: B027, most need nothing
+        """What must be made of all runs together before the first of them; usually nothing. What lies in the folder
+        already is not made again.
+
+        Args:
+            folder: of the whole run.
+            seeds: of training.
+            device: as for `fit`.
+        """
 
     def answer(self, outcomes: Mapping[str, Outcome]) -> str | None:
         """What came out, in a sentence or two; None for the usual verdict."""

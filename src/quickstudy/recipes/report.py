@@ -55,7 +55,9 @@ def _draw(
     if not learners:
         return {}, []
     try:
-        recipe = _recipe(runs[0].folder)
+        recipe, seeds = _recipe(runs[0].folder)
+        if len(runs) == 1:
+            recipe.prepare(runs[0].folder, seeds, "cpu")
         drawn = drawings(recipe, learners, recipe.tests(), card)
         if len(runs) > 1:
             del drawn["figures"]  # they are of one run
@@ -64,8 +66,8 @@ def _draw(
         return {}, [f"The test tasks could not be drawn: {error}"]
 
 
-def _recipe(folder: Path) -> Recipe:
-    """The recipe of a run, with the settings in its folder.
+def _recipe(folder: Path) -> tuple[Recipe, list[int]]:
+    """The recipe of a run, with the settings in its folder, and its seeds.
 
     Raises:
         ValueError: the recipe is not known here.
@@ -74,4 +76,4 @@ def _recipe(folder: Path) -> Recipe:
     if config["recipe"] not in recipes():
         raise ValueError(f"there is no recipe {config['recipe']!r}")
     cls = recipes()[config["recipe"]]
-    return cls(cls.Settings(**config["settings"]))
+    return cls(cls.Settings(**config["settings"])), config["seeds"]

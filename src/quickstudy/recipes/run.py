@@ -18,6 +18,7 @@ from quickstudy.recipes.named_recipe import NamedRecipe
 from quickstudy.recipes.named_run import NamedRun
 from quickstudy.recipes.one_run import WEIGHTS, OneRun, with_weights
 from quickstudy.recipes.recipe import Contestant, Recipe
+from quickstudy.recipes.when_to_share import SharingRun, WhenToShare
 from quickstudy.reporting import (
     Episode,
     Outcome,
@@ -38,8 +39,8 @@ from quickstudy.training import make_fabric, read_log
 
 __all__ = ["drawings", "run"]
 
-_RUNS: dict[type, type[OneRun]] = {NamedRecipe: NamedRun, BalancingToy: ToyRun}
-"""Recipes whose contestants are no learners are trained and scored in ways of their own."""
+_RUNS: dict[type, type[OneRun]] = {WhenToShare: SharingRun, NamedRecipe: NamedRun, BalancingToy: ToyRun}
+"""Recipes whose contestants are no learners are trained and scored in ways of their own; the first that fits."""
 
 _DRAWN = 2  # test tasks that a report shows
 _DRAWN_LEARNERS = 8
@@ -98,6 +99,7 @@ def run(
         resume,
         {"recipe": recipe.name, "settings": recipe.describe(), "seeds": list(seeds), "everyone": everyone},
     )
+    recipe.prepare(folder, seeds, device)
     protocol = recipe.describe_tests(tests)
     outcomes: dict[str, Outcome] = {}
     learners: dict[str, Learner] = {}

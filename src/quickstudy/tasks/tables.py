@@ -17,7 +17,7 @@ from quickstudy.arguments import check_real, check_seed
 from quickstudy.tasks.collection import Labels, check_kind, collections, part_tasks
 from quickstudy.tasks.source import Kind, TaskSource
 
-__all__ = ["from_table"]
+__all__ = ["check_columns", "from_table", "kind_of", "read_table", "table_features"]
 
 # An integer target with more values than this is taken for a quantity.
 _MOST_CLASSES = 20
@@ -74,9 +74,9 @@ def from_table(
         raise TypeError(f"table must be a data frame or the path of a CSV file, got {type(table).__name__}")
     if task == target:
         raise ValueError(f"task and target must be two columns, got {task!r} for both")
-    frame = table if isinstance(table, pd.DataFrame) else _read(Path(table))
+    frame = table if isinstance(table, pd.DataFrame) else read_table(Path(table))
     frame = frame.rename(columns=str)
-    _check_columns(frame, {"task": task, "target": target}, features)
+    check_columns(frame, {"task": task, "target": target}, features)
     unknown = frame[task].isna() | frame[target].isna()
     if unknown.any():
         warnings.warn(
@@ -92,9 +92,9 @@ def from_table(
     training = np.concatenate([rows[number] for number in parts["train"]])
 
     chosen = [column for column in frame.columns if column not in (task, target)] if features is None else features
-    x = _features(frame[list(chosen)], training)
+    x = table_features(frame[list(chosen)], training)
     protocol: dict[str, Any] = {"data": "table", "task": task, "target": target, "split_seed": seed}
-    kind = _kind_of(frame[target]) if kind is None else kind
+    kind = kind_of(frame[target]) if kind is None else kind
     if kind == "classification":
         classes, y = np.unique(frame[target].astype(str), return_inverse=True)
         protocol["classes"] = classes.tolist()
@@ -114,7 +114,12 @@ def from_table(
     return collections(pairs, parts, kind, shots, labels, protocol)
 
 
-def _read(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> pd.DataFrame:
+    """A CSV file with a header.
+
+    Raises:
+        FileNotFoundError, ValueError: there is none, or it is no table.
+    """
     if not path.exists():
         raise FileNotFoundError(f"no table at {path}")
     try:
@@ -123,7 +128,12 @@ def _read(path: Path) -> pd.DataFrame:
         raise ValueError(f"{path} cannot be read as a table: {error}") from error
 
 
-def _check_columns(frame: pd.DataFrame, roles: dict[str, str], features: Sequence[str] | None) -> None:
+def check_columns(frame: pd.DataFrame, roles: dict[str, str], features: Sequence[str] | None) -> None:
+    """Whether the table has the columns that are named; `roles` are names by what they are given for.
+
+    Raises:
+        ValueError: one is missing (the nearest name is suggested), or is target and feature at once.
+    """
     names = [*roles.items(), *(("features", name) for name in features or ())]
     for role, name in names:
         if name not in frame.columns:
@@ -134,7 +144,7 @@ def _check_columns(frame: pd.DataFrame, roles: dict[str, str], features: Sequenc
             raise ValueError(f"features must not hold the task or target column {name!r}")
 
 
-def _features(frame: pd.DataFrame, training: np.ndarray) -> np.ndarray:
+def table_features(frame: pd.DataFrame, training: np.ndarray) -> np.ndarray:
     """`[row, feature]`; what is fitted is fitted on the rows `training`."""
     # Yes and no as numbers; pandas has two kinds, one of which knows missing values.
     frame = frame.astype(dict.fromkeys(frame.select_dtypes(["bool", "boolean"]).columns, "Float64"))
@@ -159,7 +169,8 @@ def _features(frame: pd.DataFrame, training: np.ndarray) -> np.ndarray:
     return np.asarray(transform.transform(frame), dtype=np.float64)
 
 
-def _kind_of(target: pd.Series) -> Kind:
+def kind_of(target: pd.Series) -> Kind:
+    """Classification where the values are text, true/false, or at most 20 whole numbers."""
     if not pd.api.types.is_numeric_dtype(target) or pd.api.types.is_bool_dtype(target):
         return "classification"
     whole = (target == target.round()).all()
