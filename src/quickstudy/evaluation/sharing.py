@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from quickstudy import progress
 from quickstudy.arguments import check_flag, check_real, check_seed, check_whole
 from quickstudy.evaluation.gradient_cosines import shared_layers
 from quickstudy.evaluation.grouping import grouping
@@ -238,6 +239,8 @@ def sharing_report(
                 backward = Watched(module, train, batch_size=batch_size, seed=seed, every=every, rate=rate)
                 watched.append(backward)
             place = None if folder is None else company_folder(folder, company, seed)
+            if place is not None:
+                progress.console.log(f"sharing: {', '.join(mine)}; seed {seed}")
             fit(
                 module,
                 train,
