@@ -42,12 +42,12 @@ def test_every_balancing_method_stands_beside_tuned_weights(tmp_path: Path) -> N
     result = tried(recipe, tmp_path)
     learners = result["learners"]
     assert [name for name, entry in learners.items() if entry["role"] == "baseline"] == ["separate networks"]
-    assert len(learners) == 13
+    assert len(learners) == 17
     assert learners["tuned weights"]["training"]["candidates"] == 5
     for entry in learners.values():
         assert set(entry["metrics"]) == {"all.accuracy", "left.accuracy", "right.accuracy"}
     assert {each["protocol"] for each in result["differences"]} == {"all", "left", "right"}
-    assert "Of 10 balancing methods" in result["verdict"]
+    assert "Of 14 balancing methods" in result["verdict"]
 
 
 @needs("census_income_kdd")
