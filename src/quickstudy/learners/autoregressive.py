@@ -88,5 +88,8 @@ class AutoregressiveTransformer(InContextTransformer):
             keys.append(key)
             values.append(value)
             read = (torch.cat([phi[name][:, layer], own], 2) for name, own in (("keys", key), ("values", value)))
-            answered, asked = block(torch.cat([answered, asked], 1), *read, visible).split([n, m], 1)
+            if layer + 1 < self.layers:
+                answered, asked = block(torch.cat([answered, asked], 1), *read, visible).split([n, m], 1)
+            else:  # of the last block nothing is kept of the answered but what others read
+                asked = block(asked, *read, visible[:, n:])
         return torch.stack(keys, 1), torch.stack(values, 1), self.output(self.norm(asked))

@@ -135,9 +135,10 @@ class DecoderTransformer(Learner):
             assert isinstance(block, AttentionBlock)
             new = block.keys_and_values(tokens)
             key, value = (torch.cat([before[name][:, layer], part], 2) for name, part in zip(_CACHE, new, strict=True))
-            tokens = block(tokens, key, value, visible)
             keys.append(key)
             values.append(value)
+            if layer + 1 < self.layers:  # of the last block nothing is kept but what others read
+                tokens = block(tokens, key, value, visible)
         phi = {"keys": torch.stack(keys, 1), "values": torch.stack(values, 1)}
         return {**before, **phi, "real": torch.cat([before["real"], mask], 1)}
 
@@ -170,7 +171,8 @@ class DecoderTransformer(Learner):
     def _said(self, support: Examples, query: Examples) -> Float[Tensor, "task n outputs"]:
         """Outputs for every example of the support, given those before it, and for every query, given all of them.
 
-        In one pass over the text and the queries, each of which sees the text and itself.
+        In one pass over the text and the queries, each of which sees the text and itself. In the last block labels are
+        read, and read nothing themselves: no prediction stands at their tokens.
         """
         features, statistics = self._features(support.x, support.mask, None)
         tokens, mask, own = self._text(support, features, torch.zeros_like(support.count))
@@ -181,10 +183,15 @@ class DecoderTransformer(Learner):
         seen = torch.cat([mask[:, None].expand(-1, asked, -1), itself], 2)
         visible = torch.cat([F.pad(own, (0, asked)), seen], 1)
         tokens = torch.cat([tokens, last], 1)
-        for block in self.blocks:
+        for layer, block in enumerate(self.blocks, 1):
             assert isinstance(block, AttentionBlock)
-            tokens = block(tokens, *block.keys_and_values(tokens), visible)
-        return self.output(self.norm(torch.cat([tokens[:, :length:2], tokens[:, length:]], 1)))
+            key, value = block.keys_and_values(tokens)
+            if layer == self.layers:
+                tokens, visible = (
+                    torch.cat([those[:, :length:2], those[:, length:]], 1) for those in (tokens, visible)
+                )
+            tokens = block(tokens, key, value, visible)
+        return self.output(self.norm(tokens))
 
     def forward(self, batch: TaskBatch) -> Float[Tensor, " task"]:
         """The loss of every task, over all prefixes of its support: that at the head of this file.

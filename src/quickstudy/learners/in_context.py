@@ -95,9 +95,10 @@ class InContextTransformer(Learner):
             if before is not None:
                 key = torch.cat([before["keys"][:, layer], key], 2)
                 value = torch.cat([before["values"][:, layer], value], 2)
-            tokens = block(tokens, key, value, real[:, None])
             keys.append(key)
             values.append(value)
+            if layer + 1 < self.layers:  # of the last block nothing is kept but what queries read
+                tokens = block(tokens, key, value, real[:, None])
         return torch.stack(keys, 1), torch.stack(values, 1), real
 
     def _adapt(self, support: Examples, classes: Bool[Tensor, "task way"] | None) -> Phi:
