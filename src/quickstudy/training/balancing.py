@@ -128,6 +128,7 @@ class Balanced(Backward):
         self.optimizer = make(learned) if learned else None
         self.steps = 0
         self.weights: Tensor | None = None
+        self.device: torch.device | None = None
         # A compiled backward pass would give its buffers away, and here there are several passes through one graph.
         torch._functorch.config.donated_buffer = False
 
@@ -147,8 +148,10 @@ class Balanced(Backward):
         values = flat(losses)
         scale = _scale(fabric, values)
         means = mean(values.detach(), fabric)
-        self.method.to(values.device)
-        found = TaskGradients(values * scale, self.module, self.shared, self.own, fabric)
+        if self.device != values.device:
+            self.device = values.device
+            self.method.to(self.device)
+        found = TaskGradients(values if scale == 1 else values * scale, self.module, self.shared, self.own, fabric)
         due = self.weights is None or len(self.weights) != len(means) or self.steps % self.every == 0
         if due and not isinstance(self.method, Scalarizer):
             shared = self._balanced(found, means, scale, fabric)
@@ -185,7 +188,7 @@ class Balanced(Backward):
             ValueError: it is of another method.
         """
         restored(self.method, state["method"])
-        self.steps, self.weights = state["steps"], state["weights"]
+        self.steps, self.weights, self.device = state["steps"], state["weights"], None
         if self.optimizer is not None:
             self.optimizer.load_state_dict(state["optimizer"])
 
@@ -198,13 +201,16 @@ class Balanced(Backward):
             # A process's losses are means over its part: in the mean over processes its examples count by 1/processes.
             gram = mean(there @ there.mT, fabric) / fabric.world_size
         elif self.layers is not None:
-            gram = found.gramian(self.layers) / scale**2
+            gram = found.gramian(self.layers)
+            gram = gram if scale == 1 else gram / scale**2
         else:
             rows = found.rows()
             rows = rows if scale == 1 else rows / scale
             gram = rows @ rows.mT
-        present = (means != 0) | (gram.diagonal() != 0)
-        if not torch.isfinite(gram).all():
+        present = means != 0
+        if not present.all():
+            present = present | (gram.diagonal() != 0)
+        if not (torch.isfinite(gram.sum()) or torch.isfinite(gram).all()):
             # Under float16, what overflows is left out by the scaler; otherwise the loop stops, and names the step.
             return torch.full_like(torch.cat([leaf.flatten() for leaf in self.shared]), torch.nan)
         if not _weighs(self.method):
@@ -214,21 +220,25 @@ class Balanced(Backward):
         self.weights = self._asked(
             present, lambda those: self._by_gradients(means[those], rows, gram[those][:, those], those), fabric, means
         )
-        return found.weighted(self.weights) if rows is None else self.weights.to(rows.dtype) @ rows * scale
+        if rows is None:
+            return found.weighted(self.weights)
+        combined = self.weights.to(rows.dtype) @ rows
+        return combined if scale == 1 else combined * scale
 
     def _asked(
         self,
         there: Bool[Tensor, " task"],
-        ask: Callable[[Tensor], Tensor],
+        ask: Callable[[Tensor | slice], Tensor],
         fabric: Fabric,
         means: Float[Tensor, " task"],
     ) -> Float[Tensor, " task"]:
         """The method's weights of the tasks that are there, zero for the others."""
-        whole, weights = bool(there.all()), torch.zeros_like(means)
-        if isinstance(self.method, Constant):
-            whole, there = True, torch.ones_like(there)  # static weights depend on nothing, and are for all
-        if not whole and isinstance(self.method, Scalarizer | Stateful | LossWeighting):
+        # Static weights depend on nothing, and are for all.
+        if isinstance(self.method, Constant) or bool(there.all()):
+            return self._seeded(lambda: ask(slice(None)), fabric).to(means.dtype, copy=True)
+        if isinstance(self.method, Scalarizer | Stateful | LossWeighting):
             return torch.ones_like(means) if self.weights is None else self.weights
+        weights = torch.zeros_like(means)
         if there.any():
             weights[there] = self._seeded(lambda: ask(there), fabric).to(weights.dtype)
         return weights
@@ -253,7 +263,7 @@ class Balanced(Backward):
         means: Float[Tensor, " some"],
         rows: Float[Tensor, "task n"] | None,
         gram: Float[Tensor, "some some"],
-        those: Bool[Tensor, " task"],
+        those: Bool[Tensor, " task"] | slice,
     ) -> Float[Tensor, " some"]:
         if isinstance(self.method, LossWeighting):
             return self.method(means, gram.diagonal().sqrt())
@@ -265,6 +275,14 @@ class Balanced(Backward):
     def _seeded(self, ask: Callable[[], Tensor], fabric: Fabric) -> Tensor:
         """Methods that draw at random must draw the same in every process: from the seed of the first one's step."""
         seed = fabric.broadcast(torch.initial_seed()) if fabric.world_size > 1 else torch.initial_seed()
+        if fabric.device.type == "cpu":
+            # The same as below without asking after every other device, which takes longer than most methods.
+            drawn = torch.default_generator.get_state()
+            torch.default_generator.manual_seed(seed)
+            try:
+                return ask()
+            finally:
+                torch.default_generator.set_state(drawn)
         with torch.random.fork_rng(devices=[fabric.device] if fabric.device.type == "cuda" else []):
             torch.manual_seed(seed)
             return ask()
