@@ -1,6 +1,6 @@
 """A training step with balanced gradients: `Balanced`, plain use of torchjd, and a loop that copies through the CPU.
 
-A trunk of 128-256-256 and a linear head for each of 2, 8 and 40 regressions of the same 256 inputs. All three make the
+A trunk of 128-256-256 and a linear head for each of 2, 8 and 40 regressions of the same 256 inputs. All make the
 same update, which is checked first: torchjd as its documentation says (`mtl_backward`, then `jac_to_grad`), on a
 module for each head; the loop in the way of LibMTL, a backward pass for each task whose gradients are copied
 into a row of a matrix on the CPU. A step is forward, backward and Adam. Peak memory is the most bytes of tensors alive.
@@ -34,6 +34,7 @@ METHODS: dict[str, Callable[[], Any]] = {
     "CAGrad": partial(CAGrad, 0.4),
 }
 DRAWING = ("PCGrad",)  # the order of projections is drawn, so that updates are not the same
+GRAMIAN = ("MGDA", "UPGrad")  # what a step costs without the Jacobian depends little on the method
 
 
 class Plain(nn.Module):
@@ -109,6 +110,10 @@ def measure(count: int, methods: dict[str, Callable[[], Any]], times: int, round
             made[f"{name}, ours at the representation"] = ours(
                 lambda module, method=method: Balanced(method(), module, at="representation")
             )
+        if name in GRAMIAN:
+            made[f"{name}, ours, Gramian only"] = ours(
+                lambda module, method=method: Balanced(method(), module, gramian_only=True)
+            )
         made[f"{name}, torchjd"] = theirs(torchjd_backward, method())
         made[f"{name}, loop"] = theirs(loop_backward, method())
         if name not in DRAWING:
@@ -132,9 +137,9 @@ def measure(count: int, methods: dict[str, Callable[[], Any]], times: int, round
 
 
 def check_same(made: dict[str, tuple[nn.Module, Callable[[], None]]], name: str) -> None:
-    """All three put the same gradient into the first layer."""
+    """All put the same gradient into the first layer."""
     gradients = []
-    for which in ("ours", "torchjd", "loop"):
+    for which in ("ours", "torchjd", "loop", *(["ours, Gramian only"] if name in GRAMIAN else [])):
         module, step = made[f"{name}, {which}"]
         module.zero_grad()
         step()

@@ -279,6 +279,7 @@ METHODS: dict[str, Callable[[], tuple[Any, dict]]] = {
     "dwa": lambda: (S.DWA(), {"epoch": 2}),
     "famo": lambda: (S.FAMO(3, lr=0.5), {}),
     "nash": lambda: (A.NashMTL(3), {}),
+    "gramian": lambda: (A.GradVac(), {"gramian_only": True, "every": 2}),
 }
 
 
@@ -321,23 +322,25 @@ def test_gates_and_heads_are_their_tasks_own(fabric: Fabric) -> None:
         assert_close(parameter.grad, gradient)
 
 
+@pytest.mark.parametrize("gramian_only", [False, True])
 @pytest.mark.unchecked
-def test_works_with_a_compiled_forward(fabric: Fabric) -> None:
+def test_works_with_a_compiled_forward(gramian_only: bool, fabric: Fabric) -> None:
     torch.compiler.reset()
     plain, module = bottom(), bottom()
     Balanced(A.MGDA(), plain)(plain(BATCH), fabric)
-    backward = Balanced(A.MGDA(), module)
+    backward = Balanced(A.MGDA(), module, gramian_only=gramian_only)
     compiled = torch.compile(module, fullgraph=True, dynamic=False, backend="aot_eager")
     backward(compiled(BATCH), fabric)
     for mine, other in zip(gradients(module), gradients(plain), strict=True):
         assert_close(mine, other)
 
 
-def test_mixed_precision() -> None:
+@pytest.mark.parametrize("gramian_only", [False, True])
+def test_mixed_precision(gramian_only: bool) -> None:
     module = bottom()
     history = qs.fit(
         module, TASKS.train, steps=30, batch_size=16, precision="bf16-mixed", device="cpu",
-        optimizer=partial(torch.optim.Adam, lr=0.01), backward=Balanced(A.PCGrad(), module),
+        optimizer=partial(torch.optim.Adam, lr=0.01), backward=Balanced(A.PCGrad(), module, gramian_only=gramian_only),
     )  # fmt: skip
     assert history.losses[-1][1] < history.losses[0][1]
 
@@ -353,9 +356,9 @@ def test_loss_scaling_changes_nothing() -> None:
         strategy = type("S", (), {"precision": type("P", (), {"scaler": torch.amp.GradScaler("cpu", 2.0**10)})})
 
     plain, scaled = bottom(), bottom()
-    for at in ("parameters", "representation"):
-        Balanced(A.MGDA(), plain, at=at)(plain(BATCH), make_fabric("cpu"))
-        Balanced(A.MGDA(), scaled, at=at)(scaled(BATCH), Scaled())
+    for options in ({}, {"at": "representation"}, {"gramian_only": True}):
+        Balanced(A.MGDA(), plain, **options)(plain(BATCH), make_fabric("cpu"))
+        Balanced(A.MGDA(), scaled, **options)(scaled(BATCH), Scaled())
         for mine, other in zip(gradients(scaled), gradients(plain), strict=True):
             assert_close(mine / 2**10, other)
 
@@ -370,6 +373,13 @@ def test_loss_scaling_changes_nothing() -> None:
         (lambda: Balanced(A.MGDA(), bottom(), epoch=3), ValueError, "which DWA needs and no other"),
         (lambda: Balanced(A.ConFIG(), bottom(), every=2), ValueError, "ConFIG gives no weights but a gradient"),
         (lambda: Balanced(A.ExcessMTL(), bottom(), at="representation"), ValueError, "ExcessMTL reads more"),
+        (lambda: Balanced(A.ExcessMTL(), bottom(), gramian_only=True), ValueError, "ExcessMTL reads more"),
+        (lambda: Balanced(A.GradDrop(), bottom(), gramian_only=True), ValueError, "GradDrop reads more"),
+        (
+            lambda: Balanced(A.MGDA(), bottom(), at="representation", gramian_only=True),
+            ValueError,
+            "at the representation no gradients of parameters are held",
+        ),
         (lambda: Balanced(S.FAMO(3), bottom(), every=2), ValueError, "FAMO compares losses"),
         (
             lambda: Balanced(A.MGDA(), SeparateNetworks(MLP(3), dict.fromkeys(Y, Gaussian()))),

@@ -45,6 +45,8 @@ BALANCED = {
     "pcgrad": lambda: (aggregation.PCGrad(), {}),
     "gradvac": lambda: (aggregation.GradVac(), {"every": 2}),
     "imtl-g-representation": lambda: (aggregation.IMTLG(), {"at": "representation"}),
+    "imtl-g-gramian": lambda: (aggregation.IMTLG(), {"gramian_only": True}),
+    "gradvac-gramian": lambda: (aggregation.GradVac(), {"gramian_only": True, "every": 2}),
     "graddrop": lambda: (aggregation.GradDrop(), {}),
     "gradnorm": lambda: (GradNorm(), {}),
     "uncertainty": lambda: (scalarization.UW(3), {}),

@@ -91,15 +91,20 @@ def rows(batch: Any) -> Rows:
     if len({those.mask.shape for those in examples.values()}) > 1:
         lengths = {task: those.mask.shape[1] for task, those in examples.items()}
         raise ValueError(f"the tasks of a batch must have equally many (masked) examples, got {lengths}")
+    masks = torch.cat([those.mask for those in examples.values()])
+    targets = [those.y for those in examples.values()]
+    if all(isinstance(y, Tensor) and (y.shape, y.dtype) == (targets[0].shape, targets[0].dtype) for y in targets):
+        targets = list(masked_to_zero(torch.cat(targets), masks).split(len(targets[0])))  # all at once
+    else:
+        targets = [masked_to_zero(y, those.mask) for y, those in zip(targets, examples.values(), strict=True)]
     labels = {
         task: Labels(
-            masked_to_zero(those.y, those.mask),
+            y,
             those.mask,
             batch.count[task] if isinstance(batch, SharedBatch) else those.mask.sum(1).to(torch.float32),
         )
-        for task, those in examples.items()
+        for y, (task, those) in zip(targets, examples.items(), strict=True)
     }
-    masks = torch.cat([those.mask for those in examples.values()])
     if isinstance(batch, SharedBatch):
         mask, x, of = masks.any(0, keepdim=True), batch.x, [0] * len(examples)
     else:

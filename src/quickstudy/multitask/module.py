@@ -86,19 +86,23 @@ class NamedModule(nn.Module, ABC):
             of: which row of the inputs is each one's.
         """
 
-    def represented(self, features: Float[Tensor, "row n width"], of: Sequence[int]) -> Float[Tensor, "task n width"]:
+    def represented(self, features: Float[Tensor, "row n width"], of: Sequence[int]) -> Float[Tensor, "each n width"]:
         """What all tasks share of their inputs, a copy for each: where gradients can be balanced at less cost.
 
         The features and the copies are kept for `training.Balanced` when that asks for it (`keeps_representation`), but
-        by compiled code, whose insides cannot be handed out.
+        by compiled code, whose insides cannot be handed out. Where they are not, the one row of all stays one row.
 
         Args:
             features: of every row of the inputs, after all that tasks share.
             of: which row is each task's.
         """
+        kept = self.keeps_representation and not torch.compiler.is_compiling()
+        if len(features) == 1 and not kept:
+            return features
         copies = of_rows(features, of)
-        if self.keeps_representation and not torch.compiler.is_compiling():
-            self.shared_features, self.representation = (features, tuple(of)), copies
+        if not kept:
+            return copies
+        self.shared_features, self.representation = (features, tuple(of)), copies
         return copies
 
     def own_parameters(self) -> list[nn.Parameter]:
@@ -134,13 +138,14 @@ class NamedModule(nn.Module, ABC):
             members = [view.labels[names[place]] for place in places]
             likelihood = self.objectives[names[places[0]]].likelihood
             y, mask = torch.cat([one.y for one in members]), torch.cat([one.mask for one in members])
-            outputs = raw[places][..., : likelihood.outputs]
+            outputs = (raw if len(places) == len(names) else raw[places])[..., : likelihood.outputs]
             loss = -likelihood.log_prob(outputs, Examples(y, y, mask), None, "sum")
             if self.reduction == "mean":
                 count = torch.cat([one.count for one in members])
                 loss = loss / torch.where(count > 0, count, torch.ones_like(count)).to(loss.dtype)
             weights = [self.objectives[names[place]].weight for place in places]
-            loss = loss * torch.tensor(weights, dtype=loss.dtype, device=loss.device)
+            if any(weight != 1 for weight in weights):
+                loss = loss * torch.tensor(weights, dtype=loss.dtype, device=loss.device)
             losses.update({names[place]: loss[number] for number, place in enumerate(places)})
         return {task: losses[task] for task in names}
 

@@ -2,7 +2,12 @@
 
 import torch
 
-__all__ = ["in_vmap"]
+__all__ = ["in_func", "in_vmap"]
+
+
+def in_func() -> bool:
+    """Whether any transformation of `torch.func` is at work around the caller."""
+    return bool(torch._C._functorch.get_interpreter_stack())
 
 
 def in_vmap() -> bool:

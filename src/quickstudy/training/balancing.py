@@ -15,13 +15,14 @@ from jaxtyping import Bool, Float
 from lightning_fabric import Fabric, wrappers
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torchjd import Stateful
+from torchjd import Stateful, aggregation
 from torchjd.aggregation import Aggregator, Constant, GramianWeightedAggregator, WeightedAggregator
 from torchjd.scalarization import DWA, FAMO, Scalarizer
 
 from quickstudy.arguments import check_whole
 from quickstudy.training.backward import Backward, Losses, flat
 from quickstudy.training.state import restored, snapshot
+from quickstudy.training.task_gradients import TaskGradients, layers, mean
 
 __all__ = ["Balanced", "LossWeighting"]
 
@@ -58,6 +59,10 @@ class Balanced(Backward):
         at: `parameters`: the gradients that are compared are those of the shared parameters, a backward pass for each
             task. `representation`: those of the features that the tasks' heads see, one pass for all; for methods that
             give weights, on inputs that tasks have in common, with a module that has such features (`SharedBottom`).
+        gramian_only: at the parameters, when memory is short: the gradients of all tasks are never held, but those of
+            one layer at a time, whose inner products are added up; a pass with the weights follows. The update is the
+            same. For methods that read no more than inner products; it costs up to as many passes for each task as
+            there are layers.
         every: steps for which weights are kept.
         epoch: steps that make an epoch, for DWA.
         optimizer: makes the optimizer of what a method itself learns (the variances of UW); by default Adam at 0.01.
@@ -75,6 +80,7 @@ class Balanced(Backward):
         module: nn.Module,
         *,
         at: Place = "parameters",
+        gramian_only: bool = False,
         every: int = 1,
         epoch: int | None = None,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] | None = None,
@@ -97,14 +103,13 @@ class Balanced(Backward):
             )
         if isinstance(method, FAMO) and every > 1:
             raise ValueError("FAMO compares losses before and after every step; use it with every=1")
-        if (
-            at == "representation"
-            and isinstance(method, Aggregator)
-            and not isinstance(method, GramianWeightedAggregator)
-        ):
+        if not _reads_products(method) and (at == "representation" or gramian_only):
             raise ValueError(
-                f"{type(method).__name__} reads more of the gradients than their inner products; use at='parameters'"
+                f"{type(method).__name__} reads more of the gradients than their inner products; use at='parameters' "
+                "and gramian_only=False"
             )
+        if at == "representation" and gramian_only:
+            raise ValueError("at the representation no gradients of parameters are held; use gramian_only=False")
         if at == "representation" and not hasattr(module, "representation"):
             raise ValueError(f"{type(module).__name__} keeps no shared representation; use at='parameters'")
         self.method, self.module, self.at, self.every, self.epoch = method, module, at, every, epoch
@@ -114,6 +119,7 @@ class Balanced(Backward):
         self.own = [parameter for parameter in trained if id(parameter) in own]
         if not self.shared:
             raise ValueError(f"the tasks of {type(module).__name__} share nothing: there is nothing to balance")
+        self.layers = layers(module, self.shared) if gramian_only else None
         if hasattr(module, "representation") and not isinstance(method, Scalarizer):
             module.keeps_representation = True  # type: ignore[assignment]
         # FAMO steps what it learns itself.
@@ -122,6 +128,7 @@ class Balanced(Backward):
         self.optimizer = make(learned) if learned else None
         self.steps = 0
         self.weights: Tensor | None = None
+        self.device: torch.device | None = None
         # A compiled backward pass would give its buffers away, and here there are several passes through one graph.
         torch._functorch.config.donated_buffer = False
 
@@ -140,25 +147,27 @@ class Balanced(Backward):
     def _run(self, losses: Losses, fabric: Fabric) -> None:
         values = flat(losses)
         scale = _scale(fabric, values)
-        means = _mean(values.detach(), fabric)
-        self.method.to(values.device)
+        means = mean(values.detach(), fabric)
+        if self.device != values.device:
+            self.device = values.device
+            self.method.to(self.device)
+        found = TaskGradients(values if scale == 1 else values * scale, self.module, self.shared, self.own, fabric)
         due = self.weights is None or len(self.weights) != len(means) or self.steps % self.every == 0
         if due and not isinstance(self.method, Scalarizer):
-            shared = self._balanced(values, means, scale, fabric)
+            shared = self._balanced(found, means, scale, fabric)
         else:
             if due:
                 self.weights = self._asked(means != 0, lambda there: self._by_losses(means[there]), fabric, means)
             assert self.weights is not None
-            shared = _mean(_gradients((self.weights * values).sum() * scale, self.shared), fabric)
+            shared = found.weighted(self.weights)
         _put(self.shared, shared)
-        if self.own:
-            _put(self.own, _mean(_gradients(values.sum() * scale, self.own), fabric))
+        _put(self.own, found.own)
         if hasattr(self.module, "representation"):
             self.module.representation = self.module.shared_features = None  # type: ignore[assignment]
 
     def after(self, losses: Losses, fabric: Fabric) -> None:
         """The losses of the same batch after the step, for methods that learn from what it changed."""
-        means = _mean(flat(losses).detach(), fabric)
+        means = mean(flat(losses).detach(), fabric)
         if isinstance(self.method, FAMO) and bool((means != 0).all()):
             self.method.update(means)
 
@@ -179,74 +188,57 @@ class Balanced(Backward):
             ValueError: it is of another method.
         """
         restored(self.method, state["method"])
-        self.steps, self.weights = state["steps"], state["weights"]
+        self.steps, self.weights, self.device = state["steps"], state["weights"], None
         if self.optimizer is not None:
             self.optimizer.load_state_dict(state["optimizer"])
 
-    def _balanced(self, values: Tensor, means: Tensor, scale: float, fabric: Fabric) -> Tensor:
+    def _balanced(self, found: TaskGradients, means: Tensor, scale: float, fabric: Fabric) -> Tensor:
         """The gradient of the shared parameters, from the gradients of all tasks."""
+        rows: Tensor | None = None
         if self.at == "representation":
-            kept = self._representation(len(values))
-            (rows,) = torch.autograd.grad(values.sum() * scale, kept, retain_graph=True)
-            own = rows.flatten(1).to(torch.promote_types(rows.dtype, torch.float32)) / scale
+            there = self._representation(found)
+            there = there.flatten(1).to(torch.promote_types(there.dtype, torch.float32)) / scale
             # A process's losses are means over its part: in the mean over processes its examples count by 1/processes.
-            gram = _mean(own @ own.mT, fabric) / fabric.world_size
+            gram = mean(there @ there.mT, fabric) / fabric.world_size
+        elif self.layers is not None:
+            gram = found.gramian(self.layers)
+            gram = gram if scale == 1 else gram / scale**2
         else:
-            rows = _mean(self._passes(values * scale), fabric)
-            own = rows if scale == 1 else rows / scale
-            gram = own @ own.mT
-        there = (means != 0) | (gram.diagonal() != 0)
-        if not torch.isfinite(gram).all():
+            rows = found.rows()
+            rows = rows if scale == 1 else rows / scale
+            gram = rows @ rows.mT
+        present = means != 0
+        if not present.all():
+            present = present | (gram.diagonal() != 0)
+        if not (torch.isfinite(gram.sum()) or torch.isfinite(gram).all()):
             # Under float16, what overflows is left out by the scaler; otherwise the loop stops, and names the step.
             return torch.full_like(torch.cat([leaf.flatten() for leaf in self.shared]), torch.nan)
         if not _weighs(self.method):
-            if not there.any():
-                return torch.zeros_like(rows[0])
-            return self._seeded(lambda: self.method(own[there]), fabric) * scale
+            assert rows is not None
+            some = rows[present]
+            return self._seeded(lambda: self.method(some), fabric) * scale if len(some) else torch.zeros_like(rows[0])
         self.weights = self._asked(
-            there, lambda there: self._by_gradients(means[there], own[there], gram[there][:, there]), fabric, means
+            present, lambda those: self._by_gradients(means[those], rows, gram[those][:, those], those), fabric, means
         )
-        weights = self.weights.to(rows.dtype)
-        if self.at == "parameters":
-            return weights @ rows
-        return _mean(_gradients(kept, self.shared, weights[:, None, None] * rows), fabric)
-
-    def _passes(self, values: Float[Tensor, " task"]) -> Float[Tensor, "task n"]:
-        """The gradient of each loss with respect to all shared parameters.
-
-        A pass for each task: measured faster than one pass mapped over tasks, and whatever compiled can do it. Where
-        the module keeps what its heads see, a copy for each task, the heads are gone through once for all.
-        """
-        kept, shared = (getattr(self.module, name, None) for name in ("representation", "shared_features"))
-        if not isinstance(kept, Tensor) or not kept.requires_grad or len(kept) != len(values) or shared is None:
-            return torch.stack([_gradients(value, self.shared) for value in values])
-        features, of = shared
-        (rows,) = torch.autograd.grad(values.sum(), kept, retain_graph=True)
-        passes: Tensor | None = None
-        for number, (row, place) in enumerate(zip(rows, of, strict=True)):
-            along = row[None]
-            if len(features) > 1:
-                along = torch.zeros_like(features)
-                along[place] = row
-            gradient = _gradients(features, self.shared, along)
-            passes = gradient.new_empty(len(values), len(gradient)) if passes is None else passes
-            passes[number] = gradient
-        assert passes is not None
-        return passes
+        if rows is None:
+            return found.weighted(self.weights)
+        combined = self.weights.to(rows.dtype) @ rows
+        return combined if scale == 1 else combined * scale
 
     def _asked(
         self,
         there: Bool[Tensor, " task"],
-        ask: Callable[[Tensor], Tensor],
+        ask: Callable[[Tensor | slice], Tensor],
         fabric: Fabric,
         means: Float[Tensor, " task"],
     ) -> Float[Tensor, " task"]:
         """The method's weights of the tasks that are there, zero for the others."""
-        whole, weights = bool(there.all()), torch.zeros_like(means)
-        if isinstance(self.method, Constant):
-            whole, there = True, torch.ones_like(there)  # static weights depend on nothing, and are for all
-        if not whole and isinstance(self.method, Scalarizer | Stateful | LossWeighting):
+        # Static weights depend on nothing, and are for all.
+        if isinstance(self.method, Constant) or bool(there.all()):
+            return self._seeded(lambda: ask(slice(None)), fabric).to(means.dtype, copy=True)
+        if isinstance(self.method, Scalarizer | Stateful | LossWeighting):
             return torch.ones_like(means) if self.weights is None else self.weights
+        weights = torch.zeros_like(means)
         if there.any():
             weights[there] = self._seeded(lambda: ask(there), fabric).to(weights.dtype)
         return weights
@@ -267,30 +259,41 @@ class Balanced(Backward):
         return weights
 
     def _by_gradients(
-        self, means: Float[Tensor, " task"], rows: Float[Tensor, "task n"], gram: Float[Tensor, "task task"]
-    ) -> Float[Tensor, " task"]:
+        self,
+        means: Float[Tensor, " some"],
+        rows: Float[Tensor, "task n"] | None,
+        gram: Float[Tensor, "some some"],
+        those: Bool[Tensor, " task"] | slice,
+    ) -> Float[Tensor, " some"]:
         if isinstance(self.method, LossWeighting):
             return self.method(means, gram.diagonal().sqrt())
         if isinstance(self.method, GramianWeightedAggregator):
             return self.method.gramian_weighting(gram)
         assert isinstance(self.method, WeightedAggregator)
-        return self.method.weighting(rows)
+        return self.method.weighting(_root(gram) if rows is None else rows[those])
 
     def _seeded(self, ask: Callable[[], Tensor], fabric: Fabric) -> Tensor:
         """Methods that draw at random must draw the same in every process: from the seed of the first one's step."""
         seed = fabric.broadcast(torch.initial_seed()) if fabric.world_size > 1 else torch.initial_seed()
+        if fabric.device.type == "cpu":
+            # The same as below without asking after every other device, which takes longer than most methods.
+            drawn = torch.default_generator.get_state()
+            torch.default_generator.manual_seed(seed)
+            try:
+                return ask()
+            finally:
+                torch.default_generator.set_state(drawn)
         with torch.random.fork_rng(devices=[fabric.device] if fabric.device.type == "cuda" else []):
             torch.manual_seed(seed)
             return ask()
 
-    def _representation(self, tasks: int) -> Tensor:
-        kept = self.module.representation
-        if not isinstance(kept, Tensor) or not kept.requires_grad or len(kept) != tasks:
+    def _representation(self, found: TaskGradients) -> Tensor:
+        if found.there is None:
             raise ValueError(
                 f"{type(self.module).__name__} kept no features that its heads share; compile its network alone, or "
                 "use at='parameters'"
             )
-        return kept
+        return found.there
 
 
 @contextmanager
@@ -309,24 +312,28 @@ def _weighs(method: nn.Module) -> bool:
     return not isinstance(method, Aggregator) or isinstance(method, WeightedAggregator)
 
 
-def _gradients(of: Tensor, parameters: Sequence[Tensor], along: Tensor | None = None) -> Float[Tensor, " n"]:
-    """The gradient with respect to all parameters, one after another in a vector."""
-    parts = torch.autograd.grad(of, parameters, along, retain_graph=True, allow_unused=True, materialize_grads=True)
-    return torch.cat([part.flatten() for part in parts])
+def _reads_products(method: nn.Module) -> bool:
+    """Whether all that the method reads of gradients are their inner products, if anything."""
+    return not isinstance(method, Aggregator) or isinstance(
+        method,
+        GramianWeightedAggregator
+        | aggregation.NashMTL
+        | aggregation.Constant
+        | aggregation.Mean
+        | aggregation.Sum
+        | aggregation.Random,
+    )
+
+
+def _root(gram: Float[Tensor, "task task"]) -> Float[Tensor, "task task"]:
+    """R with R Rᵀ = G: short rows with the inner products of long ones, for methods that want rows."""
+    values, vectors = torch.linalg.eigh(gram)
+    return vectors * values.clamp(min=0).sqrt()
 
 
 def _put(parameters: Sequence[nn.Parameter], gradient: Float[Tensor, " n"]) -> None:
     for parameter, part in zip(parameters, gradient.split([p.numel() for p in parameters]), strict=True):
-        parameter.grad = part.view_as(parameter).clone()
-
-
-def _mean(tensor: Tensor, fabric: Fabric) -> Tensor:
-    """The mean over processes."""
-    if fabric.world_size == 1:
-        return tensor
-    reduced = fabric.all_reduce(tensor, reduce_op="mean")
-    assert isinstance(reduced, Tensor)  # Fabric also reduces trees
-    return reduced
+        parameter.grad = part.view_as(parameter).to(parameter.dtype)
 
 
 def _scale(fabric: Fabric, values: Tensor) -> float:
