@@ -124,8 +124,15 @@ class NamedModule(nn.Module, ABC):
         for task, _ in batch.items():
             self._number(task)
         view = rows(batch)
-        raw = self.raw(view.x, view.mask, [self._number(task) for task in view.labels], view.of)
-        return self._losses(raw, view)
+        numbers = [self._number(task) for task in view.labels]
+        raw = self.raw(view.x, view.mask, numbers, view.of)
+        return self._losses(self._as_logged(raw, view.x, numbers, view.of), view)
+
+    def _as_logged(
+        self, raw: Float[Tensor, "task n outputs"], x: Tree, tasks: Sequence[int], of: Sequence[int]
+    ) -> Float[Tensor, "task n outputs"]:
+        """What losses see of the outputs: a module whose data are biased adds the bias here, and serves without it."""
+        return raw
 
     def _losses(self, raw: Float[Tensor, "task n outputs"], view: Rows) -> dict[str, Float[Tensor, ""]]:
         groups: dict[tuple[str, tuple[int, ...]], list[int]] = {}
@@ -155,10 +162,15 @@ class NamedModule(nn.Module, ABC):
         Raises:
             ValueError: a task that the module was not built for.
         """
+        return self._predicted(task, x, mask, logged=False)
+
+    def _predicted(self, task: str, x: Tree, mask: Bool[Tensor, "1 n"] | None, logged: bool) -> Distribution:
         number = self._number(task)
         first = tree_leaves(x)[0]
         mask = torch.ones(first.shape[:2], dtype=torch.bool, device=first.device) if mask is None else mask
-        raw = self.raw(masked_to_zero(x, mask), mask, [number], [0])
+        x = masked_to_zero(x, mask)
+        raw = self.raw(x, mask, [number], [0])
+        raw = self._as_logged(raw, x, [number], [0]) if logged else raw
         likelihood = self.objectives[task].likelihood
         return likelihood.distribution(raw[..., : likelihood.outputs])
 

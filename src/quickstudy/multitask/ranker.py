@@ -12,17 +12,15 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.distributions import Distribution
-from torch.utils._pytree import tree_leaves
 
 from quickstudy.arguments import check_real, check_whole
-from quickstudy.multitask.batch import NamedBatch, SharedBatch, rows
 from quickstudy.multitask.experts import check_dropout
 from quickstudy.multitask.heads import Heads, check_widths, of_rows
 from quickstudy.multitask.module import NamedModule, Objectives
 from quickstudy.multitask.multi_gate import MultiGateMixture
 from quickstudy.networks import evaluating
 from quickstudy.rebuild import register
-from quickstudy.tasks.batch import Tree, masked_to_zero
+from quickstudy.tasks.batch import Tree
 from quickstudy.tasks.likelihood import Reduction
 
 __all__ = ["Combination", "MultiObjectiveRanker", "combined_score"]
@@ -93,14 +91,11 @@ class MultiObjectiveRanker(MultiGateMixture):
     def own_parameters(self) -> list[nn.Parameter]:
         return [*super().own_parameters(), *self.bias_tower.parameters()]
 
-    def forward(self, batch: NamedBatch | SharedBatch) -> dict[str, Float[Tensor, ""]]:
-        """The losses of the log, places included."""
-        for task, _ in batch.items():
-            self._number(task)
-        view = rows(batch)
-        numbers = [self._number(task) for task in view.labels]
-        raw = self.raw(view.x, view.mask, numbers, view.of)
-        return self._losses(raw + self._blamed(view.x, numbers, view.of, raw), view)
+    def _as_logged(
+        self, raw: Float[Tensor, "task n outputs"], x: Tree, tasks: Sequence[int], of: Sequence[int]
+    ) -> Float[Tensor, "task n outputs"]:
+        """Places included."""
+        return raw + self._blamed(x, tasks, of, raw)
 
     def predict_logged(self, task: str, x: Tree, mask: Bool[Tensor, "1 n"] | None = None) -> Distribution:
         """As `predict`, of what the log would have at the places that the inputs name.
@@ -108,14 +103,7 @@ class MultiObjectiveRanker(MultiGateMixture):
         Raises:
             ValueError: a task that the module was not built for.
         """
-        number = self._number(task)
-        first = tree_leaves(x)[0]
-        mask = torch.ones(first.shape[:2], dtype=torch.bool, device=first.device) if mask is None else mask
-        x = masked_to_zero(x, mask)
-        raw = self.raw(x, mask, [number], [0])
-        raw = raw + self._blamed(x, [number], [0], raw)
-        likelihood = self.objectives[task].likelihood
-        return likelihood.distribution(raw[..., : likelihood.outputs])
+        return self._predicted(task, x, mask, logged=True)
 
     def _blamed(
         self, x: Tree, tasks: Sequence[int], of: Sequence[int], raw: Float[Tensor, "task n outputs"]
