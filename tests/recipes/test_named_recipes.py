@@ -59,6 +59,11 @@ def test_experts_and_others_are_tuned_alike(tmp_path: Path) -> None:
         assert entry["training"]["candidates"] == 4
         assert len(entry["training"]["chosen"]) == 2
         assert set(entry["metrics"]) == {"all.auc", "income.auc", "marital.auc"}
+    page = (tmp_path / "report.html").read_text()
+    assert "Gates of MMoE" in page
+    assert "Gates of PLE" in page
+    report([tmp_path], tmp_path / "again.html")
+    assert (tmp_path / "again.html").read_text() == page
 
 
 @needs("parkinsons_telemonitoring")
@@ -69,6 +74,9 @@ def test_patients_are_scored_one_by_one(tmp_path: Path) -> None:
     for entry in result["learners"].values():
         assert (entry["metrics"]["all.rmse"]["tasks"], entry["metrics"]["all.rmse"]["seeds"]) == (42, 2)
         assert entry["metrics"]["all.rmse"]["mean"] < 12  # everyone begins at the mean, in points of the UPDRS
+    page = (tmp_path / "report.html").read_text()
+    assert "Gates of MMoE" in page
+    assert page.count("Gates of") == 2  # the title, and what is said of the figure
 
 
 def test_the_front_of_the_toy_is_beaten_by_no_one() -> None:

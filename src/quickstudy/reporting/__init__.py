@@ -13,7 +13,9 @@ from quickstudy.reporting.comparison import SeveralRuns, compare_runs, complete
 from quickstudy.reporting.deltas import delta_panels
 from quickstudy.reporting.episodes import Episode, draw_episode
 from quickstudy.reporting.fits import draw_fits, one_dimensional
+from quickstudy.reporting.gates import gate_panels
 from quickstudy.reporting.headline import Headline, headline
+from quickstudy.reporting.heat import heat_panel
 from quickstudy.reporting.machine import machine
 from quickstudy.reporting.report import write_report
 from quickstudy.reporting.saved import SavedRun, open_run, run_folder
@@ -43,7 +45,9 @@ __all__ = [
     "draw_layers",
     "draw_steps",
     "entries",
+    "gate_panels",
     "headline",
+    "heat_panel",
     "machine",
     "one_dimensional",
     "open_run",
