@@ -106,6 +106,7 @@ def test_every_task_is_compared_run_by_run(tmp_path: Path, monkeypatch: pytest.M
     for section in ("scores", "learning", "differences", "protocol", "again"):
         assert f'<section id="{section}">' in page
     assert "Every task against separate networks" in page
+    assert "left against right. MGDA: left " in page
     assert "1 test tasks" not in page
     report([tmp_path / "run"], tmp_path / "again.html")
     assert (tmp_path / "again.html").read_text() == page

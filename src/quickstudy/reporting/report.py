@@ -14,6 +14,7 @@ from quickstudy.reporting.cards import entries
 from quickstudy.reporting.deltas import delta_panels
 from quickstudy.reporting.episodes import Episode
 from quickstudy.reporting.headline import Headline, headline
+from quickstudy.reporting.pareto import pareto_panels
 from quickstudy.reporting.plots import (
     MARKS,
     calibration_panels,
@@ -119,6 +120,7 @@ def _context(
         "tables": scores,
         "arrows": {name: "↑" if HIGHER_IS_BETTER[name] else "↓" for name in metrics if name in HIGHER_IS_BETTER},
         "meanings": [_MEANINGS[name] for name in metrics if name in _MEANINGS],
+        "pareto_panels": pareto_panels(card, styles),
         "single": not isinstance(card["command"], list),
         "differences": differences,
         "difference_panels": [*delta_panels(differences), *difference_panels(differences)],
