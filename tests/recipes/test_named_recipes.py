@@ -48,6 +48,12 @@ def test_every_balancing_method_stands_beside_tuned_weights(tmp_path: Path) -> N
         assert set(entry["metrics"]) == {"all.accuracy", "left.accuracy", "right.accuracy"}
     assert {each["protocol"] for each in result["differences"]} == {"all", "left", "right"}
     assert "Of 10 balancing methods" in result["verdict"]
+    watched = result["cosines"]["equal weights"]
+    assert (watched["tasks"], watched["steps"], len(watched["layers"])) == (["left", "right"], [0, 1], 3)
+    page = (tmp_path / "report.html").read_text()
+    for title in ("Cosines of gradients over training, equal weights", "Cosines of gradients at the end"):
+        assert f"<p>{title}</p>" in page
+    assert "<p>left against right</p>" in page
 
 
 @needs("census_income_kdd")

@@ -28,10 +28,13 @@ class NamedContestant(Contestant):
     Attributes:
         backward: makes, from the module, what turns its losses into gradients; None for their mean.
         candidates: settings of which the one that is best on the validation split is taken, in every run anew.
+        watched: how many times, spread evenly over its training, the cosines of the tasks' gradients are measured (of
+            candidates they are not).
     """
 
     backward: Callable[[nn.Module], Backward] | None = None
     candidates: Mapping[str, "NamedContestant"] = field(default_factory=dict)
+    watched: int = 0
 
 
 def tuned(candidates: Mapping[str, NamedContestant]) -> NamedContestant:

@@ -10,6 +10,7 @@ from quickstudy.reporting.adaptation import (
 from quickstudy.reporting.attention import draw_attention
 from quickstudy.reporting.cards import Outcome, best_of, card, differences, entries, read_card, verdict, write_card
 from quickstudy.reporting.comparison import SeveralRuns, compare_runs, complete
+from quickstudy.reporting.cosines import cosine_panels, final_cosine_panel
 from quickstudy.reporting.deltas import delta_panels
 from quickstudy.reporting.episodes import Episode, draw_episode
 from quickstudy.reporting.fits import draw_fits, one_dimensional
@@ -35,6 +36,7 @@ __all__ = [
     "card",
     "compare_runs",
     "complete",
+    "cosine_panels",
     "delta_panels",
     "differences",
     "draw_attention",
@@ -45,6 +47,7 @@ __all__ = [
     "draw_layers",
     "draw_steps",
     "entries",
+    "final_cosine_panel",
     "gate_panels",
     "headline",
     "heat_panel",

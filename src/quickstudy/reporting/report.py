@@ -11,6 +11,7 @@ from quickstudy.evaluation import HIGHER_IS_BETTER, Adaptation, Probe
 from quickstudy.files import write_text
 from quickstudy.reporting.adaptation import adaptation_panels
 from quickstudy.reporting.cards import entries
+from quickstudy.reporting.cosines import cosine_panels
 from quickstudy.reporting.deltas import delta_panels
 from quickstudy.reporting.episodes import Episode
 from quickstudy.reporting.headline import Headline, headline
@@ -82,7 +83,7 @@ def write_report(
         {
             **_context(card, logs or {}, episodes, fits, notes, verdict),
             "attention_panels": list(attention),
-            "figures": list(figures),
+            "figures": [*cosine_panels(card), *figures],
         }
     )
     write_text(path, page)
