@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from scipy import stats
 from torchjd.aggregation import MGDA
 
 import quickstudy as qs
+from quickstudy.evaluation import gradient_cosines
 from quickstudy.multitask import NamedTasks, Objective, SeparateNetworks, SharedBottom, named_tasks, shared_tasks
 from quickstudy.networks import MLP
 from quickstudy.recipes import NamedContestant, NamedRecipe, Training, report, run, tuned
@@ -106,7 +108,38 @@ def test_every_task_is_compared_run_by_run(tmp_path: Path, monkeypatch: pytest.M
     for section in ("scores", "learning", "differences", "protocol", "again"):
         assert f'<section id="{section}">' in page
     assert "Every task against separate networks" in page
+    assert "left against right. MGDA: left " in page
     assert "1 test tasks" not in page
+    report([tmp_path / "run"], tmp_path / "again.html")
+    assert (tmp_path / "again.html").read_text() == page
+
+
+class Watching(Signs):
+    """The same training twice, once watched."""
+
+    def contestants(self) -> dict[str, NamedContestant]:
+        plain = replace(super().contestants()["tuned"].candidates["rate 0.03"], candidates={})
+        return {"plain": plain, "watched": replace(plain, watched=4)}
+
+
+def test_a_training_is_watched_without_being_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules["quickstudy.recipes.recipe"]._recipes, "signs", Watching)
+    recipe = Watching()
+    result = run(recipe, tmp_path / "run", seeds=(5,), device="cpu", command="quickstudy …")
+    plain, watched = (
+        qs.load(tmp_path / "run" / name / "seed5" / "learner").state_dict() for name in result["learners"]
+    )
+    assert all(torch.equal(plain[name], watched[name]) for name in plain)
+    assert list(result["cosines"]) == ["watched"]
+    found = result["cosines"]["watched"]
+    assert found["steps"] == [0, 15, 30, 45]
+    torch.manual_seed(5)
+    module = recipe.contestants()["plain"].build()
+    begun = gradient_cosines(module, recipe.tasks.train.sample(0, 32, 5))
+    assert found["layers"] == list(begun)
+    np.testing.assert_allclose(found["values"][0], [float(each[0, 1]) for each in begun.values()], atol=1e-4)
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "Cosines of gradients over training, watched" in page
     report([tmp_path / "run"], tmp_path / "again.html")
     assert (tmp_path / "again.html").read_text() == page
 

@@ -48,6 +48,12 @@ def test_every_balancing_method_stands_beside_tuned_weights(tmp_path: Path) -> N
         assert set(entry["metrics"]) == {"all.accuracy", "left.accuracy", "right.accuracy"}
     assert {each["protocol"] for each in result["differences"]} == {"all", "left", "right"}
     assert "Of 14 balancing methods" in result["verdict"]
+    watched = result["cosines"]["equal weights"]
+    assert (watched["tasks"], watched["steps"], len(watched["layers"])) == (["left", "right"], [0, 1], 3)
+    page = (tmp_path / "report.html").read_text()
+    for title in ("Cosines of gradients over training, equal weights", "Cosines of gradients at the end"):
+        assert f"<p>{title}</p>" in page
+    assert "<p>left against right</p>" in page
 
 
 @needs("census_income_kdd")
@@ -59,6 +65,11 @@ def test_experts_and_others_are_tuned_alike(tmp_path: Path) -> None:
         assert entry["training"]["candidates"] == 4
         assert len(entry["training"]["chosen"]) == 2
         assert set(entry["metrics"]) == {"all.auc", "income.auc", "marital.auc"}
+    page = (tmp_path / "report.html").read_text()
+    assert "Gates of MMoE" in page
+    assert "Gates of PLE" in page
+    report([tmp_path], tmp_path / "again.html")
+    assert (tmp_path / "again.html").read_text() == page
 
 
 @needs("parkinsons_telemonitoring")
@@ -69,6 +80,9 @@ def test_patients_are_scored_one_by_one(tmp_path: Path) -> None:
     for entry in result["learners"].values():
         assert (entry["metrics"]["all.rmse"]["tasks"], entry["metrics"]["all.rmse"]["seeds"]) == (42, 2)
         assert entry["metrics"]["all.rmse"]["mean"] < 12  # everyone begins at the mean, in points of the UPDRS
+    page = (tmp_path / "report.html").read_text()
+    assert "Gates of MMoE" in page
+    assert page.count("Gates of") == 2  # the title, and what is said of the figure
 
 
 def test_the_front_of_the_toy_is_beaten_by_no_one() -> None:

@@ -29,6 +29,7 @@ def test_runs_and_says_what_it_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
     page = (tmp_path / "report.html").read_text()
     assert result["claim"] in page
     assert "could not be drawn" not in page
+    assert "Gates of MMoE and tower, from row to column: click: " in page
 
 
 def test_who_knows_the_truth_scores_best() -> None:

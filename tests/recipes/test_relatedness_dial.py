@@ -49,3 +49,5 @@ def test_runs_and_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert "shared bottom: p = 1" in result["answer"]
     page = (tmp_path / "run" / "report.html").read_text()
     assert "cosine p between the weights of the two tasks" in page
+    assert "Gates of MMoE at every p" in page
+    assert "; p = −1, second: 1 " in page

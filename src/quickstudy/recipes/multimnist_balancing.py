@@ -1,7 +1,7 @@
 """Two digits laid over one another: methods of balancing gradients, beside tuned weights and separate networks."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,13 +16,14 @@ from quickstudy.rebuild import register
 from quickstudy.recipes.named_recipe import NamedContestant, NamedRecipe, tuned
 from quickstudy.recipes.recipe import Training, option, recipe
 from quickstudy.recipes.solvers import check_solvers
-from quickstudy.reporting import Outcome
+from quickstudy.reporting import Outcome, Panel, final_cosine_panel
 from quickstudy.tasks import Categorical
 from quickstudy.training import Backward, Balanced, GradNorm, Sum
 
 __all__ = ["MultiMNISTBalancing"]
 
 _TASKS = ("left", "right")
+_PAIRS = 1024  # on which cosines are taken
 _WEIGHTS = (0.3, 0.4, 0.5, 0.6, 0.7)  # of the left digit
 
 
@@ -98,12 +99,20 @@ class MultiMNISTBalancing(NamedRecipe):
         check_solvers(methods)
         return {
             "tuned weights": tuned({f"{left} left": shared(_sum, left) for left in _WEIGHTS}),
-            "equal weights": shared(_sum),
+            "equal weights": replace(shared(_sum), watched=20),
             **{name: shared(partial(balanced, made)) for name, made in methods.items()},
             "separate networks": NamedContestant(
                 partial(SeparateNetworks, DigitNetwork(), self.objectives()), training, backward=_sum, role="baseline"
             ),
         }
+
+    def figures(self, learners: Mapping[str, Any]) -> list[Panel]:
+        """Whether both digits pull what they share in one direction, once everyone is trained."""
+        sharing = {name: each for name, each in learners.items() if isinstance(each, SharedBottom)}
+        if not sharing:
+            return super().figures(learners)
+        batch = self.tasks.train.draw(0, min(_PAIRS, self.settings.pairs), 0)
+        return [*super().figures(learners), final_cosine_panel(sharing, batch)]
 
     def answer(self, outcomes: Mapping[str, Outcome]) -> str | None:
         runs = {name: outcome.runs("all") for name, outcome in outcomes.items()}

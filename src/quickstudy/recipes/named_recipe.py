@@ -12,6 +12,7 @@ from quickstudy.evaluation import HIGHER_IS_BETTER
 from quickstudy.multitask import NamedTasks, Objective
 from quickstudy.multitask.module import Objectives
 from quickstudy.recipes.recipe import Contestant, Recipe
+from quickstudy.reporting import Panel, gate_panels
 from quickstudy.tasks.source import Sampler
 from quickstudy.training import Backward
 
@@ -27,10 +28,13 @@ class NamedContestant(Contestant):
     Attributes:
         backward: makes, from the module, what turns its losses into gradients; None for their mean.
         candidates: settings of which the one that is best on the validation split is taken, in every run anew.
+        watched: how many times, spread evenly over its training, the cosines of the tasks' gradients are measured (of
+            candidates they are not).
     """
 
     backward: Callable[[nn.Module], Backward] | None = None
     candidates: Mapping[str, "NamedContestant"] = field(default_factory=dict)
+    watched: int = 0
 
 
 def tuned(candidates: Mapping[str, NamedContestant]) -> NamedContestant:
@@ -128,3 +132,11 @@ class NamedRecipe(Recipe):
             raise ValueError(f"{self.name} has tasks with different metrics; it must define merit() to choose by")
         sign = 1 if HIGHER_IS_BETTER[metrics.pop()] else -1
         return sign * sum(scores.values()) / len(scores)
+
+    def figures(self, learners: Mapping[str, Any]) -> list[Panel]:
+        """What the gates of those that have any let through, on the test split."""
+        found = [
+            gate_panels(module, self.tasks.test, title=name, name=f"gates{number}")
+            for number, (name, module) in enumerate(learners.items())
+        ]
+        return [panel for panels in found for panel in panels]

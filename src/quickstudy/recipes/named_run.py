@@ -5,21 +5,23 @@ import math
 import re
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from quickstudy.evaluation import Adaptation, Probe, Scores
+from quickstudy.evaluation import Adaptation, Probe, Scores, Watched
 from quickstudy.files import write_text
 from quickstudy.recipes.named_recipe import NamedContestant, NamedRecipe, NamedTest
 from quickstudy.recipes.one_run import OneRun
 from quickstudy.recipes.recipe import Contestant, Training
+from quickstudy.reporting.cosines import between_tasks
 from quickstudy.tasks.source import Sampler
 from quickstudy.training import make_fabric
 
 __all__ = ["NamedRun"]
 
-_CHOSEN = "chosen.json"
+_CHOSEN, _COSINES = "chosen.json", "cosines.json"
 _DRAWS = 4096  # at a time
 
 
@@ -65,8 +67,31 @@ class NamedRun(OneRun):
         return module, seconds
 
     def _arguments(self, contestant: Contestant, training: Training, learner: Any) -> dict[str, Any]:
-        backward = contestant.backward if isinstance(contestant, NamedContestant) else None
-        return {**training.arguments(), "backward": None if backward is None else backward(learner)}
+        if not isinstance(contestant, NamedContestant):
+            return training.arguments()
+        backward = None if contestant.backward is None else contestant.backward(learner)
+        if contestant.watched:
+            backward = Watched(
+                learner,
+                training.tasks,
+                batch_size=training.batch_size,
+                seed=self.seed,
+                every=max(1, training.steps // contestant.watched),
+                backward=backward,
+            )
+        return {**training.arguments(), "backward": backward}
+
+    def _keep(self, arguments: dict[str, Any], folder: Path) -> None:
+        watched = arguments.get("backward")
+        if isinstance(watched, Watched):
+            found = between_tasks(watched.cosines)
+            values = [[None if math.isnan(one) else round(one, 4) for one in step] for step in found.tolist()]
+            about = {"tasks": list(watched.module.tasks), "layers": list(watched.layers), "steps": watched.steps}
+            write_text(folder / _COSINES, json.dumps({**about, "values": values}, ensure_ascii=False) + "\n")
+
+    def cosines(self) -> dict[str, Any] | None:
+        path = self.folder / _COSINES
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
     def _scored(self, learner: Any, tests: dict[str, NamedTest]) -> dict[str, Scores]:
         split = self.recipe.tasks.test

@@ -85,20 +85,19 @@ class OneRun:
         training = contestant.training
         if training is None:
             return learner, 0.0
+        arguments = self._arguments(contestant, training, learner)
         history = fit(
-            learner,
-            training.tasks,
-            seed=self.seed,
-            device=self.device,
-            folder=folder,
-            resume=True,
-            **self._arguments(contestant, training, learner),
+            learner, training.tasks, seed=self.seed, device=self.device, folder=folder, resume=True, **arguments
         )
+        self._keep(arguments, folder)
         return learner, history.seconds
 
     def _arguments(self, contestant: Contestant, training: Training, learner: Any) -> dict[str, Any]:
         """Those of `fit` that depend on how it is trained."""
         return training.arguments()
+
+    def _keep(self, arguments: dict[str, Any], folder: Path) -> None:
+        """Write down what a training found out beside the weights; by default nothing."""
 
     def _scored(self, learner: Any, tests: dict[str, Any]) -> dict[str, Scores]:
         """The scores by protocol."""
@@ -151,6 +150,10 @@ class OneRun:
             return inspect_adaptation(learner, source.test, **asked).to_json()
 
         return Adaptation.from_json(self._found_once("adaptation.json", "adaptation", find))
+
+    def cosines(self) -> dict[str, Any] | None:
+        """Cosines of gradients over training, where that was watched; see `Outcome`."""
+        return None
 
     def _found_once(self, name: str, what: str, find: Callable[..., Any]) -> Any:
         """What `find` finds on the first test tasks, kept in a file of the folder; read from there when it is known."""

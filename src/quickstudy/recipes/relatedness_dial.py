@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -21,7 +22,8 @@ from quickstudy.multitask import (
 from quickstudy.networks import MLP, Inputs
 from quickstudy.recipes.named_recipe import NamedContestant, NamedRecipe
 from quickstudy.recipes.recipe import Contestant, Training, option, recipe
-from quickstudy.reporting import Outcome
+from quickstudy.reporting import Outcome, Panel, heat_panel
+from quickstudy.reporting.gates import mean_gates
 from quickstudy.tasks import Gaussian
 
 __all__ = ["RelatednessDial"]
@@ -119,6 +121,30 @@ class RelatednessDial(NamedRecipe):
                 found.append(f"{company} {100 * value.mean:+.1f}{half}%: {verdict}")
             parts.append(f"{series}: {'; '.join(found)}.")
         return "Change of the rmse of the first task against alone, positive is better. " + " ".join(parts)
+
+    def figures(self, learners: Mapping[str, Any]) -> list[Panel]:
+        """The gates of both tasks in every company, one below the other."""
+        found: dict[str, np.ndarray] = {}
+        for p in (*_DIAL, None):
+            if (module := learners.get(_name("MMoE", p))) is not None:
+                company = "random" if p is None else f"p = {p:g}".replace("-", "−")
+                gates, _ = mean_gates(module, self.related(p).test)
+                found.update({f"{company}, {task}": share for task, share in gates.items()})
+        if not found:
+            return []
+        shares = np.stack(list(found.values()))
+        columns = [str(number + 1) for number in range(shares.shape[1])]
+        caption = (
+            "the share of each expert in a task's mixture, mean over its test examples; every p has experts of its "
+            "own, so that only the two rows of a pair are to be compared"
+        )
+        lines = range(2, len(shares), 2)
+        title = "Gates of MMoE at every p"
+        return [
+            heat_panel(
+                "gates", title, shares, list(found), columns, ("expert", ""), caption, signed=False, row_lines=lines
+            )
+        ]
 
 
 def _name(series: str, p: float | None) -> str:

@@ -127,6 +127,7 @@ def run(
                 # A sweep asks one thing of many contestants; looking into them all would take longer than its answer.
                 if recipe.axis is None:
                     outcome.adaptation = one.adaptation(learner, tests)
+                    outcome.cosines = one.cosines()
                     outcome.probes = one.probes(learner, tests)
             if not single:
                 only = {name: replace(_outcome(contestant, learner, describe), scores=[scores], seconds=[seconds])}

@@ -46,6 +46,8 @@ class Outcome:
         curves: for every run, lines of its log.
         probes: how the learner of the first run does when the tasks of the first protocol get harder.
         adaptation: how the learner of the first run adapts to them, where it has an inner loop.
+        cosines: how far the gradients of its named tasks agreed over the training of the first run, where that was
+            watched: `tasks`, `layers`, `steps`, and `values[step][layer]`, means over pairs of tasks.
         series, at: in a sweep, the curve that it is a point of, and where on the axis.
         tasks_at_once: how many tasks it vectorises over, or "by device"; None when it has no such choice.
     """
@@ -58,6 +60,7 @@ class Outcome:
     curves: list[list[dict[str, Any]]] = field(default_factory=list)
     probes: list[Probe] = field(default_factory=list)
     adaptation: Adaptation | None = None
+    cosines: dict[str, Any] | None = None
     series: str | None = None
     at: float | None = None
     tasks_at_once: int | str | None = None
@@ -142,6 +145,9 @@ def card(
     adapting = {name: each.adaptation.to_json() for name, each in outcomes.items() if each.adaptation is not None}
     if adapting:
         result["adaptation"] = {"protocol": compared, "learners": adapting}
+    watched = {name: each.cosines for name, each in outcomes.items() if each.cosines is not None}
+    if watched:
+        result["cosines"] = watched
     return result
 
 

@@ -11,9 +11,11 @@ from quickstudy.evaluation import HIGHER_IS_BETTER, Adaptation, Probe
 from quickstudy.files import write_text
 from quickstudy.reporting.adaptation import adaptation_panels
 from quickstudy.reporting.cards import entries
+from quickstudy.reporting.cosines import cosine_panels
 from quickstudy.reporting.deltas import delta_panels
 from quickstudy.reporting.episodes import Episode
 from quickstudy.reporting.headline import Headline, headline
+from quickstudy.reporting.pareto import pareto_panels
 from quickstudy.reporting.plots import (
     MARKS,
     calibration_panels,
@@ -81,7 +83,7 @@ def write_report(
         {
             **_context(card, logs or {}, episodes, fits, notes, verdict),
             "attention_panels": list(attention),
-            "figures": list(figures),
+            "figures": [*cosine_panels(card), *figures],
         }
     )
     write_text(path, page)
@@ -119,6 +121,7 @@ def _context(
         "tables": scores,
         "arrows": {name: "↑" if HIGHER_IS_BETTER[name] else "↓" for name in metrics if name in HIGHER_IS_BETTER},
         "meanings": [_MEANINGS[name] for name in metrics if name in _MEANINGS],
+        "pareto_panels": pareto_panels(card, styles),
         "single": not isinstance(card["command"], list),
         "differences": differences,
         "difference_panels": [*delta_panels(differences), *difference_panels(differences)],

@@ -1,19 +1,15 @@
 """Figures of a report on sharing: Δ of every task, who helps whom, and where gradients agree."""
 
 import textwrap
-from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
 
 from quickstudy.evaluation import Interval, SharingReport
+from quickstudy.reporting.heat import heat_panel
 from quickstudy.reporting.svg import BAD, GOOD, INK, MUTED, PAPER, Panel, panel
 
 __all__ = ["sharing_panels"]
-
-_MOST_WORDS = 8  # with more columns than that there is no room for numbers
 
 
 def sharing_panels(report: SharingReport) -> list[Panel]:
@@ -26,7 +22,7 @@ def sharing_panels(report: SharingReport) -> list[Panel]:
     percent = report.pairs is not None
     return [
         _changes(report),
-        _heat(
+        heat_panel(
             "sharing-gains",
             "What each task gains from another" if percent else "Affinity of tasks",
             100 * gains if percent else gains,
@@ -37,7 +33,7 @@ def sharing_panels(report: SharingReport) -> list[Panel]:
             if percent
             else "part by which a step for the helper lowers the loss of the helped, mean over training",
         ),
-        _heat(
+        heat_panel(
             "sharing-cosines",
             "Cosines of gradients",
             np.where(between, cosines.mean((0, 1)), np.nan),
@@ -46,7 +42,7 @@ def sharing_panels(report: SharingReport) -> list[Panel]:
             ("", ""),
             "mean over layers and training; below zero the tasks are in conflict",
         ),
-        _heat(
+        heat_panel(
             "sharing-layers",
             "Cosines over training",
             cosines[..., between].mean(-1).T,
@@ -80,39 +76,3 @@ def _changes(report: SharingReport) -> Panel:
     words = "; ".join(f"{name}: {100 * value.mean:+.1f} ± {100 * value.ci95:.1f}%" for name, value in rows)
     title = "Every task against itself alone"
     return panel("sharing-change", title, f"{title}: {words}.", draw, 70 + 28 * len(rows), "right of zero: better")
-
-
-def _heat(
-    name: str,
-    title: str,
-    values: Float[np.ndarray, "row column"],
-    rows: list[str],
-    columns: list[str],
-    labels: tuple[str, str],
-    caption: str,
-) -> Panel:
-    """A cell for each number: its colour says whether it is above or below zero, and the strength of it how far."""
-    largest = np.nanmax(np.abs(values)) or 1.0
-    narrow = len(columns) <= _MOST_WORDS
-
-    def draw(axes: Axes) -> None:
-        for (row, column), value in np.ndenumerate(values):
-            if np.isnan(value):
-                continue
-            style: dict[str, Any] = {"color": GOOD if value > 0 else BAD, "alpha": 0.85 * abs(value) / largest, "lw": 0}
-            axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **style))
-            if narrow:
-                words = f"{value:+.2g}".replace("-", "−")
-                axes.annotate(words, (column, row), ha="center", va="center", fontsize=10, color=INK)
-        shown = range(0, len(columns), max(1, -(-len(columns) // _MOST_WORDS)))
-        axes.set_xticks(list(shown), [textwrap.fill(columns[place], 12) for place in shown])
-        axes.set_yticks(range(len(rows)), rows)
-        axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5), xlabel=labels[0], ylabel=labels[1])
-        axes.tick_params(length=0)
-        axes.grid(visible=False)
-
-    words = "; ".join(
-        f"{row}: " + ", ".join(f"{column} {value:.2g}" for column, value in zip(columns, line, strict=True))
-        for row, line in zip(rows, values, strict=True)
-    )
-    return panel(name, title, f"{title}, from row to column: {words}.", draw, 70 + 26 * len(rows), caption)
