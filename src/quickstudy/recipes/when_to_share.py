@@ -140,7 +140,8 @@ class WhenToShare(NamedRecipe):
         return f"{verdicts}. {str(self.found).splitlines()[-1]}."
 
     def figures(self, learners: Mapping[str, Any]) -> list[Panel]:
-        return [] if self.found is None else sharing_panels(self.found)
+        drawn = super().figures(learners)
+        return drawn if self.found is None else [*sharing_panels(self.found), *drawn]
 
     def _training(self) -> Training:
         chosen, data = self.settings, self.tasks
