@@ -22,6 +22,7 @@ from torchjd.scalarization import DWA, FAMO, Scalarizer
 from quickstudy.arguments import check_whole
 from quickstudy.training.backward import Backward, Losses, flat
 from quickstudy.training.state import restored, snapshot
+from quickstudy.training.surgery import surgery, vaccine
 from quickstudy.training.task_gradients import TaskGradients, layers, mean
 
 __all__ = ["Balanced", "LossWeighting"]
@@ -267,6 +268,10 @@ class Balanced(Backward):
     ) -> Float[Tensor, " some"]:
         if isinstance(self.method, LossWeighting):
             return self.method(means, gram.diagonal().sqrt())
+        if type(self.method) is aggregation.PCGrad:
+            return surgery(gram)
+        if type(self.method) is aggregation.GradVac:
+            return vaccine(self.method.gramian_weighting, gram)
         if isinstance(self.method, GramianWeightedAggregator):
             return self.method.gramian_weighting(gram)
         assert isinstance(self.method, WeightedAggregator)
