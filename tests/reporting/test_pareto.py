@@ -123,7 +123,7 @@ def test_names_cover_neither_each_other_nor_a_point(spread: float) -> None:
     axes = figure.subplots()
     axes.plot(*places.T, "o")
     names = [f"contestant {number}" for number in range(14)]
-    label_points(axes, places, names, np.full((14, 2), 0.02))
+    label_points(axes, places, names)
     figure.draw_without_rendering()
     texts = [text for text in axes.texts if text.get_text()]
     boxes = [text.get_window_extent() for text in texts]

@@ -58,7 +58,7 @@ def pareto_panels(card: Mapping[str, Any], styles: Styles) -> list[Panel]:
             axes.invert_xaxis()
         if not higher[1]:
             axes.invert_yaxis()
-        label_points(axes, means, names, halves)
+        label_points(axes, means, names)
 
     best = [name for name, there in zip(names, front, strict=True) if there]
     said = "; ".join(

@@ -3,8 +3,8 @@
     PCGrad    g_i ← g_i − ⟨g_i, g_j⟩ / ‖g_j‖² · g_j         where ⟨g_i, g_j⟩ < 0
     GradVac   g_i ← g_i + w_ij g_j, so that cos(g_i, g_j) = φ̂_ij    where it is less; φ̂ is a running mean of cosines
 
-for all j ≠ i, in an order drawn for every i; the weights are those of Σ_i g_i in terms of the gradients that there were,
-so that inner products suffice. The tasks i know nothing of each other, and go through their orders side by side. With
+for all j ≠ i, in an order drawn for every i; the weights are those of Σ_i g_i in terms of the first gradients, so that
+inner products suffice. The tasks i know nothing of each other, and go through their orders side by side. With
 the same seed all is as in `torchjd`, whose loops over 40 tasks take longer than every backward pass of a step.
 
 Yu, Kumar, Gupta, Levine, Hausman & Finn, "Gradient Surgery for Multi-Task Learning", NeurIPS 2020; Wang, Tsvetkov,
