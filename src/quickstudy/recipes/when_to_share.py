@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from quickstudy.evaluation import SharingReport, company_folder, sharing_report
+from quickstudy.evaluation.sharing import Relations
 from quickstudy.multitask import (
     Assembled,
     MultiGateMixture,
@@ -70,6 +71,10 @@ class WhenToShare(NamedRecipe):
                 "when-to-share needs --data, a CSV file, and --targets, two or more of its columns with commas between "
                 f"them; got {chosen.data!r} and {chosen.targets!r}"
             )
+        if chosen.relations not in ("", *get_args(Relations)):
+            raise ValueError(f"relations must be one of {', '.join(get_args(Relations))}, got {chosen.relations!r}")
+        if chosen.groups < 0:
+            raise ValueError(f"groups must be at least 1, or 0 for any number, got {chosen.groups}")
         metrics = {one.metric for one in self.objectives().values()}
         self.metric = metrics.pop() if len(metrics) == 1 else next(iter(self.objectives().values())).metric
         self.found: SharingReport | None = None
