@@ -4,8 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from torch import nn
-
 from quickstudy.multitask import (
     MultiGateMixture,
     NamedModule,
@@ -18,10 +16,9 @@ from quickstudy.multitask import (
     census_income,
 )
 from quickstudy.networks import MLP, Inputs
-from quickstudy.recipes.named_recipe import NamedContestant, NamedRecipe, tuned
+from quickstudy.recipes.named_recipe import NamedContestant, NamedRecipe, summed, tuned
 from quickstudy.recipes.recipe import Training, option, recipe
 from quickstudy.tasks import Bernoulli
-from quickstudy.training import Backward, Sum
 
 __all__ = ["CensusExperts"]
 
@@ -96,13 +93,9 @@ class CensusExperts(NamedRecipe):
                         validations=10,
                     ),
                     role="baseline" if baseline else "learner",
-                    backward=_sum,
+                    backward=summed,
                 )
                 for units in _UNITS
                 for rate in _RATES
             }
         )
-
-
-def _sum(_: nn.Module) -> Backward:
-    return Sum()

@@ -12,12 +12,11 @@ from quickstudy.evaluation import compare, reciprocal_rank
 from quickstudy.multitask import BPR, Factorization, MovieLens, NamedModule, Objective, RatedSplit, movielens
 from quickstudy.networks import evaluating
 from quickstudy.rebuild import register
-from quickstudy.recipes.named_recipe import NamedContestant, NamedRecipe, NamedTest
+from quickstudy.recipes.named_recipe import NamedContestant, NamedRecipe, NamedTest, summed
 from quickstudy.recipes.recipe import Training, option, recipe
 from quickstudy.reporting import Outcome
 from quickstudy.tasks import Gaussian
 from quickstudy.tasks.batch import Tree
-from quickstudy.training import Backward, Sum
 
 __all__ = ["MovieLensRanking"]
 
@@ -99,7 +98,7 @@ class MovieLensRanking(NamedRecipe):
                 )
                 for training, until in ((stopped, ""), (replace(stopped, validation=None), ", last step")):
                     found[f"{whose}, {ratio}{until}"] = NamedContestant(
-                        build, training, backward=_sum, role="learner" if shared else "baseline"
+                        build, training, backward=summed, role="learner" if shared else "baseline"
                     )
         return {**found, "averages": NamedContestant(partial(Averages.of, films), role="baseline")}
 
@@ -206,7 +205,3 @@ def _mrr(films: MovieLens, module: Factorization | Averages) -> float:
 
 def _mse(films: MovieLens, module: NamedModule) -> float:
     return module.scores(films.test)["rating"] ** 2
-
-
-def _sum(_: nn.Module) -> Backward:
-    return Sum()

@@ -13,12 +13,12 @@ from quickstudy.evaluation import compare
 from quickstudy.multitask import NamedTasks, Objective, SeparateNetworks, SharedBottom, multi_mnist
 from quickstudy.networks import PerExample
 from quickstudy.rebuild import register
-from quickstudy.recipes.named_recipe import NamedContestant, NamedRecipe, tuned
+from quickstudy.recipes.named_recipe import NamedContestant, NamedRecipe, summed, tuned
 from quickstudy.recipes.recipe import Training, option, recipe
 from quickstudy.recipes.solvers import check_solvers
 from quickstudy.reporting import Outcome, Panel, final_cosine_panel
 from quickstudy.tasks import Categorical
-from quickstudy.training import Backward, Balanced, GradNorm, Sum
+from quickstudy.training import Backward, Balanced, GradNorm
 
 __all__ = ["MultiMNISTBalancing"]
 
@@ -98,11 +98,11 @@ class MultiMNISTBalancing(NamedRecipe):
         }
         check_solvers(methods)
         return {
-            "tuned weights": tuned({f"{left} left": shared(_sum, left) for left in _WEIGHTS}),
-            "equal weights": replace(shared(_sum), watched=20),
+            "tuned weights": tuned({f"{left} left": shared(summed, left) for left in _WEIGHTS}),
+            "equal weights": replace(shared(summed), watched=20),
             **{name: shared(partial(balanced, made)) for name, made in methods.items()},
             "separate networks": NamedContestant(
-                partial(SeparateNetworks, DigitNetwork(), self.objectives()), training, backward=_sum, role="baseline"
+                partial(SeparateNetworks, DigitNetwork(), self.objectives()), training, backward=summed, role="baseline"
             ),
         }
 
@@ -151,7 +151,3 @@ class DigitNetwork(PerExample):
         )
         super().__init__(layers, width, (1, 36, 36))
         self.filters = filters
-
-
-def _sum(_: nn.Module) -> Backward:
-    return Sum()

@@ -14,9 +14,9 @@ from quickstudy.multitask.module import Objectives
 from quickstudy.recipes.recipe import Contestant, Recipe
 from quickstudy.reporting import Panel, gate_panels
 from quickstudy.tasks.source import Sampler
-from quickstudy.training import Backward
+from quickstudy.training import Backward, Sum
 
-__all__ = ["NamedContestant", "NamedRecipe", "NamedTest", "tuned"]
+__all__ = ["NamedContestant", "NamedRecipe", "NamedTest", "summed", "tuned"]
 
 _SHOWN_ALONE = 12  # with more tasks than that, no reader looks at each
 
@@ -46,6 +46,11 @@ def tuned(candidates: Mapping[str, NamedContestant]) -> NamedContestant:
     if not candidates or any(candidate.candidates for candidate in candidates.values()):
         raise ValueError(f"candidates must be one or more plain contestants, got {', '.join(candidates) or 'none'}")
     return replace(next(iter(candidates.values())), candidates=dict(candidates))
+
+
+def summed(_: nn.Module) -> Backward:
+    """For `NamedContestant.backward`: the plain sum of the losses, with the weights that they have."""
+    return Sum()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from quickstudy.evaluation import compare, ndcg
 from quickstudy.multitask import (
@@ -23,11 +23,10 @@ from quickstudy.multitask import (
     logged_interactions,
 )
 from quickstudy.networks import EmbeddedFields, evaluating
-from quickstudy.recipes.named_recipe import NamedContestant, NamedRecipe, NamedTest
+from quickstudy.recipes.named_recipe import NamedContestant, NamedRecipe, NamedTest, summed
 from quickstudy.recipes.recipe import Contestant, Training, option, recipe
 from quickstudy.reporting import Outcome
 from quickstudy.tasks import Bernoulli, Gaussian
-from quickstudy.training import Backward, Sum
 
 __all__ = ["Recommender"]
 
@@ -117,12 +116,14 @@ class Recommender(NamedRecipe):
                     network(), known, {"position": _PLACES}, ["click"], experts=4, hidden=(_WIDTH,)
                 ),
                 training,
-                backward=_sum,
+                backward=summed,
             ),
-            "MMoE": NamedContestant(lambda: MultiGateMixture(network(), known, 4, (_WIDTH,)), training, backward=_sum),
-            "shared bottom": NamedContestant(lambda: SharedBottom(network(_WIDTH), known), training, backward=_sum),
+            "MMoE": NamedContestant(
+                lambda: MultiGateMixture(network(), known, 4, (_WIDTH,)), training, backward=summed
+            ),
+            "shared bottom": NamedContestant(lambda: SharedBottom(network(_WIDTH), known), training, backward=summed),
             "separate networks": NamedContestant(
-                lambda: SeparateNetworks(network(_WIDTH), known), training, backward=_sum, role="baseline"
+                lambda: SeparateNetworks(network(_WIDTH), known), training, backward=summed, role="baseline"
             ),
         }
 
@@ -166,7 +167,3 @@ def _interest(log: Interactions, module: NamedModule) -> float:
     guess, truth = _predicted(log, module), torch.logit(log.attraction)
     guess, truth = (each - each.mean(1, keepdim=True) for each in (guess, truth))
     return float(F.cosine_similarity(guess, truth, 1).mean())
-
-
-def _sum(_: nn.Module) -> Backward:
-    return Sum()

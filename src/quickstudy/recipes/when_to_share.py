@@ -75,8 +75,7 @@ class WhenToShare(NamedRecipe):
             raise ValueError(f"relations must be one of {', '.join(get_args(Relations))}, got {chosen.relations!r}")
         if chosen.groups < 0:
             raise ValueError(f"groups must be at least 1, or 0 for any number, got {chosen.groups}")
-        metrics = {one.metric for one in self.objectives().values()}
-        self.metric = metrics.pop() if len(metrics) == 1 else next(iter(self.objectives().values())).metric
+        self.metric = next(iter(self.objectives().values())).metric
         self.found: SharingReport | None = None
         self._folder = Path()
 
