@@ -135,14 +135,27 @@ def test_at_the_representation_weights_are_of_gradients_there(fabric: Fabric) ->
     module = bottom()
     backward = Balanced(A.MGDA(), module, at="representation")
     losses = module(BATCH)
-    (there,) = torch.autograd.grad(sum(losses.values()), module.representation, retain_graph=True)
-    jacobian = there.flatten(1)
+    features = module.representation.features
+    jacobian = torch.stack(
+        [torch.autograd.grad(loss, features, retain_graph=True)[0].flatten() for loss in losses.values()]
+    )
     backward(losses, fabric)
     expected = A.MGDA().gramian_weighting(jacobian @ jacobian.T)
     assert_close(backward.weights, expected)
     found = torch.cat([p.grad.flatten() for p in module.network.parameters()])
     assert_close(found, expected @ rows(bottom()), rtol=1e-4, atol=1e-5)
     assert module.representation is None
+
+
+def test_features_of_inputs_of_their_own_are_not_compared(fabric: Fabric) -> None:
+    """Norms are, as GradNorm reads them; angles are not."""
+    data = named_tasks({"a": (X, Y["a"]), "b": (X + 1, Y["b"])})
+    module = bottom(("a", "b"))
+    batch = data.train.sample(0, 8, 0)
+    with pytest.raises(ValueError, match="inputs of their own"):
+        Balanced(A.MGDA(), module, at="representation")(module(batch), fabric)
+    Balanced(GradNorm(), module, at="representation")(module(batch), fabric)
+    assert torch.isfinite(torch.cat([p.grad.flatten() for p in module.parameters()])).all()
 
 
 def test_an_absent_task_does_not_enter(fabric: Fabric) -> None:

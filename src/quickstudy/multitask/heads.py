@@ -30,12 +30,17 @@ class Parallel(nn.Module):
         self.weight = nn.Parameter(torch.empty(copies, inputs, outputs).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(copies, outputs).uniform_(-bound, bound))
 
+    def chosen(self, numbers: Sequence[int] | None) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the layers with these numbers, or of all."""
+        if numbers is None or list(numbers) == list(range(len(self.weight))):
+            return self.weight, self.bias
+        return self.weight[list(numbers)], self.bias[list(numbers)]
+
     def forward(
-        self, x: Float[Tensor, "each *n inputs"], chosen: Sequence[int] | None = None
+        self, x: Float[Tensor, "each *n inputs"], numbers: Sequence[int] | None = None
     ) -> Float[Tensor, "copy *n outputs"]:
-        """The layers applied to `x`, one to each (or all to the only one); those numbered `chosen`, or all."""
-        every = chosen is None or list(chosen) == list(range(len(self.weight)))
-        weight, bias = (leaf if every else leaf[list(chosen or ())] for leaf in (self.weight, self.bias))
+        """The layers applied to `x`, one to each (or all to the only one); those with these numbers, or all."""
+        weight, bias = self.chosen(numbers)
         flat = x.flatten(1, -2)
         weight, bias = weight.to(flat.dtype), bias.to(flat.dtype)
         if len(flat) == 1 < len(weight):
@@ -90,6 +95,7 @@ class Heads(nn.Module):
     def __init__(self, tasks: int, width: int, outputs: int, tower: Sequence[int] = ()) -> None:
         super().__init__()
         self.layers = nn.ModuleList(Parallel(tasks, a, b) for a, b in pairwise((width, *tower, outputs)))
+        self.linear = not tower
 
     def forward(
         self, features: Float[Tensor, "each n width"], tasks: Sequence[int] | None = None

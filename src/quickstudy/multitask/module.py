@@ -13,8 +13,9 @@ from torch.distributions import Distribution
 from torch.utils._pytree import tree_leaves
 
 from quickstudy.multitask.batch import NamedBatch, Rows, SharedBatch, rows
-from quickstudy.multitask.heads import Heads, check_widths, of_rows
+from quickstudy.multitask.heads import Heads, Parallel, check_widths, of_rows
 from quickstudy.multitask.objective import Objective
+from quickstudy.multitask.representation import Representation
 from quickstudy.networks import Network, as_network, evaluating
 from quickstudy.rebuild import describe
 from quickstudy.tasks.batch import Examples, Tree, masked_to_zero
@@ -63,8 +64,7 @@ class NamedModule(nn.Module, ABC):
         }
         self.tasks = tuple(self.objectives)
         self.keeps_representation = False
-        self.representation: Tensor | None = None
-        self.shared_features: tuple[Tensor, tuple[int, ...]] | None = None
+        self.representation: Representation | None = None
         # Tasks whose likelihoods are the same are computed as one.
         self._forms = {task: json.dumps(describe(it.likelihood)) for task, it in self.objectives.items()}
 
@@ -86,24 +86,32 @@ class NamedModule(nn.Module, ABC):
             of: which row of the inputs is each one's.
         """
 
-    def represented(self, features: Float[Tensor, "row n width"], of: Sequence[int]) -> Float[Tensor, "each n width"]:
-        """What all tasks share of their inputs, a copy for each: where gradients can be balanced at less cost.
+    def headed(
+        self, features: Float[Tensor, "row n width"], tasks: Sequence[int], of: Sequence[int]
+    ) -> Float[Tensor, "task n outputs"]:
+        """The outputs of the tasks' heads for features that tasks share, where gradients can be balanced at less cost.
 
-        The features and the copies are kept for `training.Balanced` when that asks for it (`keeps_representation`), but
-        by compiled code, whose insides cannot be handed out. Where they are not, the one row of all stays one row.
+        What `training.Balanced` needs for that is kept as `representation` when it asks (`keeps_representation`), but
+        not by compiled code, whose insides cannot be handed out.
 
         Args:
             features: of every row of the inputs, after all that tasks share.
-            of: which row is each task's.
+            tasks: numbers of the tasks that are asked for.
+            of: which row is each one's.
         """
-        kept = self.keeps_representation and not torch.compiler.is_compiling()
-        if len(features) == 1 and not kept:
-            return features
+        heads = cast(Heads, self.heads)
+        # Where nothing asks for each task's gradient, and where heads are linear, one row for all stays one row.
+        seen = features if len(features) == 1 else of_rows(features, of)
+        if not self.keeps_representation or torch.compiler.is_compiling():
+            return heads(seen, tasks)
+        if heads.linear:
+            raw = heads(seen, tasks)
+            weight, _ = cast(Parallel, heads.layers[0]).chosen(tasks)
+            self.representation = Representation(features, tuple(of), raw, weight.detach())
+            return raw
         copies = of_rows(features, of)
-        if not kept:
-            return copies
-        self.shared_features, self.representation = (features, tuple(of)), copies
-        return copies
+        self.representation = Representation(features, tuple(of), copies)
+        return heads(copies, tasks)
 
     def own_parameters(self) -> list[nn.Parameter]:
         """Parameters that belong to single tasks: the heads, and what else an architecture names."""

@@ -8,14 +8,16 @@ from jaxtyping import Float
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from quickstudy.multitask.representation import Representation
+
 __all__ = ["TaskGradients", "layers", "mean"]
 
 
 class TaskGradients:
     """The gradients of one step, from the graph of its losses; averaged over processes.
 
-    Where the module keeps the features that its heads see, a copy for each task, the heads are gone through once, for
-    all tasks and for their own parameters; what follows goes through the rest only.
+    Where the module keeps the features that its heads see, the heads are gone through once, for all tasks and for their
+    own parameters; what follows goes through the rest only.
 
     Args:
         losses: of this process.
@@ -27,11 +29,11 @@ class TaskGradients:
     Attributes:
         own: the gradient of the sum with respect to the parameters of single tasks.
         kept: the features that heads see, if the module keeps them.
-        there: the gradients of all losses with respect to their copies of these.
+        slopes: the gradient of each loss with respect to its probe there.
     """
 
-    kept: Tensor | None = None
-    there: Float[Tensor, "task ..."] | None = None
+    kept: Representation | None = None
+    slopes: Float[Tensor, "task n _"] | None = None
 
     def __init__(
         self,
@@ -42,11 +44,11 @@ class TaskGradients:
         fabric: Fabric,
     ) -> None:
         self.losses, self.shared, self.fabric = losses, shared, fabric
+        self.module = type(module).__name__
         kept = getattr(module, "representation", None)
-        self.features: tuple[Tensor, tuple[int, ...]] | None = getattr(module, "shared_features", None)
-        if isinstance(kept, Tensor) and kept.requires_grad and len(kept) == len(losses):
+        if isinstance(kept, Representation) and kept.features.requires_grad and len(kept.probes) == len(losses):
             self.kept = kept
-            self.there, *parts = _gradients(losses.sum(), [kept, *own])
+            self.slopes, *parts = _gradients(losses.sum(), [kept.probes, *own])
         else:
             parts = [*_gradients(losses.sum(), own)] if own else []
         self.own = mean(_flat(parts), fabric) if own else losses.new_empty(0)
@@ -78,30 +80,34 @@ class TaskGradients:
             del rows  # before the next is made
         return found
 
+    def gramian_there(self) -> Float[Tensor, "task task"]:
+        """The inner products of the gradients with respect to the features that heads see.
+
+        Raises:
+            ValueError: none are kept.
+        """
+        if self.kept is None or self.slopes is None:
+            raise ValueError(
+                f"{self.module} kept no features that its heads share; compile its network alone, or use "
+                "at='parameters'"
+            )
+        # A process's losses are means over its part: in the mean over processes its examples count by 1/processes.
+        return mean(self.kept.gramian(self.slopes), self.fabric) / self.fabric.world_size
+
     def weighted(self, weights: Float[Tensor, " task"]) -> Float[Tensor, " n"]:
         """Σ_i w_i ∇L_i with respect to all that tasks share, in one pass."""
-        if self.kept is None or self.there is None:
+        if self.kept is None or self.slopes is None:
             return mean(_flat(_gradients((weights * self.losses).sum(), self.shared)), self.fabric)
-        weights = weights.to(self.there.dtype)
-        if self.features is not None and len(self.features[0]) == 1:
-            features = self.features[0]
-            of, along = features, (weights @ self.there.flatten(1)).view_as(features)
-        else:
-            of, along = self.kept, weights.view(-1, *[1] * (self.there.ndim - 1)) * self.there
-        return mean(_flat(_gradients(of, self.shared, along)), self.fabric)
+        along = self.kept.weighted(self.slopes, weights)
+        return mean(_flat(_gradients(self.kept.features, self.shared, along)), self.fabric)
 
     def _roots(self) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Where each task's pass begins, and with which gradient."""
-        if self.there is None or self.features is None:
-            yield from ((loss, None) for loss in self.losses)
-            return
-        features, of = self.features
-        for row, place in zip(self.there, of, strict=True):
-            along = row[None]
-            if len(features) > 1:
-                along = torch.zeros_like(features)
-                along[place] = row
-            yield features, along
+        for task, loss in enumerate(self.losses):
+            if self.kept is None or self.slopes is None:
+                yield loss, None
+            else:
+                yield self.kept.features, self.kept.of_task(self.slopes, task)
 
 
 def layers(module: nn.Module, shared: Sequence[nn.Parameter]) -> list[list[nn.Parameter]]:
