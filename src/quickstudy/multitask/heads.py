@@ -30,7 +30,7 @@ class Parallel(nn.Module):
         self.weight = nn.Parameter(torch.empty(copies, inputs, outputs).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(copies, outputs).uniform_(-bound, bound))
 
-    def chosen(self, numbers: Sequence[int] | None) -> tuple[Tensor, Tensor]:
+    def leaves(self, numbers: Sequence[int] | None) -> tuple[Tensor, Tensor]:
         """Weight and bias of the layers with these numbers, or of all."""
         if numbers is None or list(numbers) == list(range(len(self.weight))):
             return self.weight, self.bias
@@ -40,7 +40,7 @@ class Parallel(nn.Module):
         self, x: Float[Tensor, "each *n inputs"], numbers: Sequence[int] | None = None
     ) -> Float[Tensor, "copy *n outputs"]:
         """The layers applied to `x`, one to each (or all to the only one); those with these numbers, or all."""
-        weight, bias = self.chosen(numbers)
+        weight, bias = self.leaves(numbers)
         flat = x.flatten(1, -2)
         weight, bias = weight.to(flat.dtype), bias.to(flat.dtype)
         if len(flat) == 1 < len(weight):
@@ -95,7 +95,12 @@ class Heads(nn.Module):
     def __init__(self, tasks: int, width: int, outputs: int, tower: Sequence[int] = ()) -> None:
         super().__init__()
         self.layers = nn.ModuleList(Parallel(tasks, a, b) for a, b in pairwise((width, *tower, outputs)))
-        self.linear = not tower
+
+    @property
+    def linear(self) -> bool:
+        """Whether outputs are W x + b and no more: there is no tower, and nobody has changed what `forward` does."""
+        hooked = any(part._forward_hooks or part._forward_pre_hooks for part in (self, *self.layers))
+        return type(self) is Heads and len(self.layers) == 1 and not hooked
 
     def forward(
         self, features: Float[Tensor, "each n width"], tasks: Sequence[int] | None = None

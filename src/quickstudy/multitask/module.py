@@ -86,7 +86,7 @@ class NamedModule(nn.Module, ABC):
             of: which row of the inputs is each one's.
         """
 
-    def headed(
+    def from_features(
         self, features: Float[Tensor, "row n width"], tasks: Sequence[int], of: Sequence[int]
     ) -> Float[Tensor, "task n outputs"]:
         """The outputs of the tasks' heads for features that tasks share, where gradients can be balanced at less cost.
@@ -99,19 +99,19 @@ class NamedModule(nn.Module, ABC):
             tasks: numbers of the tasks that are asked for.
             of: which row is each one's.
         """
-        heads = cast(Heads, self.heads)
-        # Where nothing asks for each task's gradient, and where heads are linear, one row for all stays one row.
-        seen = features if len(features) == 1 else of_rows(features, of)
-        if not self.keeps_representation or torch.compiler.is_compiling():
-            return heads(seen, tasks)
-        if heads.linear:
-            raw = heads(seen, tasks)
-            weight, _ = cast(Parallel, heads.layers[0]).chosen(tasks)
+        kept = self.keeps_representation and not torch.compiler.is_compiling()
+        linear = getattr(self.heads, "linear", False)
+        if kept and not linear:
+            # Each task's gradient is asked for, and only a copy of its own can tell it.
+            copies = of_rows(features, of)
+            self.representation = Representation(features, tuple(of), copies)
+            return self.heads(copies, tasks)
+        raw = self.heads(features if len(features) == 1 else of_rows(features, of), tasks)
+        if kept:
+            with torch.no_grad():
+                weight, _ = cast(Parallel, cast(Heads, self.heads).layers[0]).leaves(tasks)
             self.representation = Representation(features, tuple(of), raw, weight.detach())
-            return raw
-        copies = of_rows(features, of)
-        self.representation = Representation(features, tuple(of), copies)
-        return heads(copies, tasks)
+        return raw
 
     def own_parameters(self) -> list[nn.Parameter]:
         """Parameters that belong to single tasks: the heads, and what else an architecture names."""
@@ -129,6 +129,8 @@ class NamedModule(nn.Module, ABC):
             ValueError: a task that the module was not built for, or batches of unequal length.
             TypeError: targets that do not fit a task's likelihood.
         """
+        if self.representation is not None:  # of a batch that no step was made on
+            self.representation = None
         for task, _ in batch.items():
             self._number(task)
         view = rows(batch)

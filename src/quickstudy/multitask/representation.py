@@ -9,7 +9,7 @@ from torch import Tensor
 __all__ = ["Representation"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Representation:
     """The features that the heads of several tasks see, kept for balancing gradients there.
 
@@ -50,12 +50,14 @@ class Representation:
         slopes = slopes.to(torch.promote_types(slopes.dtype, torch.float32))
         if self.weight is not None:
             weight = self.weight.to(slopes.dtype)
-            (n, width), outputs = self.features.shape[1:], weight.shape[-1]
-            if outputs**2 * (n + width) <= n * width:
-                # ⟨D_i W_iᵀ, D_j W_jᵀ⟩ = Σ_ab (D_iᵀ D_j)_ab (W_iᵀ W_j)_ab: products of what is narrow.
-                tasks = len(slopes)
-                narrow, wide = slopes.mT.flatten(0, 1), weight.mT.flatten(0, 1)
-                return ((narrow @ narrow.mT) * (wide @ wide.mT)).view(tasks, outputs, tasks, outputs).sum((1, 3))
+            (n, width), tasks, outputs = self.features.shape[1:], len(slopes), weight.shape[-1]
+            if outputs**2 * (n + width) <= n * width and slopes.device.type != "mps":
+                # ⟨D_i W_iᵀ, D_j W_jᵀ⟩ = Σ_ab (D_iᵀ D_j)_ab (W_iᵀ W_j)_ab: products of what is narrow. Several of them
+                # may cancel (slopes of a softmax sum to zero), and so have more digits.
+                exact = slopes.dtype if outputs == 1 else torch.float64
+                narrow, wide = (part.mT.flatten(0, 1).to(exact) for part in (slopes, weight))
+                products = (narrow @ narrow.mT) * (wide @ wide.mT)
+                return products.view(tasks, outputs, tasks, outputs).sum((1, 3)).to(slopes.dtype)
             slopes = slopes @ weight.mT
         rows = slopes.flatten(1)
         return rows @ rows.mT

@@ -46,4 +46,4 @@ class SharedBottom(NamedModule):
         self, x: Tree, mask: Bool[Tensor, "row n"], tasks: Sequence[int], of: Sequence[int]
     ) -> Float[Tensor, "task n outputs"]:
         features, _ = self.network(x, mask)
-        return self.headed(features, tasks, of)
+        return self.from_features(features, tasks, of)

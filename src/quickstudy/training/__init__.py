@@ -2,6 +2,7 @@
 
 from quickstudy.training.backward import Backward, Losses, Mean, Sum
 from quickstudy.training.balancing import Balanced, LossWeighting
+from quickstudy.training.compiled_gradient import CompiledGradient
 from quickstudy.training.errors import NonFiniteLossError
 from quickstudy.training.fabric import Precision, make_fabric
 from quickstudy.training.fit import fit
@@ -14,6 +15,7 @@ from quickstudy.training.validation import Score
 __all__ = [
     "Backward",
     "Balanced",
+    "CompiledGradient",
     "GradNorm",
     "History",
     "LossWeighting",

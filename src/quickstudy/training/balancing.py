@@ -30,11 +30,16 @@ __all__ = ["Balanced", "LossWeighting"]
 
 Place: TypeAlias = Literal["parameters", "representation"]
 
-# Weights as TorchJD gives them, in less time, by the very class of the method.
-_FASTER: dict[type[nn.Module], Callable[[Any, Tensor], Tensor]] = {
+_Blind: TypeAlias = aggregation.Constant | aggregation.Mean | aggregation.Sum | aggregation.Random
+"""Methods that do not look at gradients."""
+
+# Weights as TorchJD gives them, in less time or of shorter gradients, by the very class of the method.
+_OURS: dict[type[nn.Module], Callable[[Any, Tensor], Tensor]] = {
     aggregation.PCGrad: lambda _, gram: surgery(gram),
     aggregation.GradVac: lambda method, gram: vaccine(method.gramian_weighting, gram),
-    aggregation.CAGrad: lambda method, gram: conflict_averse(method.gramian_weighting, gram),
+    aggregation.CAGrad: lambda method, gram: conflict_averse(method.gramian_weighting, _unit(gram)),
+    aggregation.UPGrad: lambda method, gram: method.gramian_weighting(_unit(gram)),
+    aggregation.DualProj: lambda method, gram: method.gramian_weighting(_unit(gram)),
 }
 
 
@@ -147,8 +152,12 @@ class Balanced(Backward):
         return isinstance(self.method, FAMO)
 
     def __call__(self, losses: Losses, fabric: Fabric) -> None:
-        with _in_fabric_backward():
-            self._run(losses, fabric)
+        try:
+            with _in_fabric_backward():
+                self._run(losses, fabric)
+        finally:
+            if hasattr(self.module, "representation"):
+                self.module.representation = None  # type: ignore[assignment]
         self.steps += 1
         if isinstance(self.method, DWA) and self.epoch and self.steps % self.epoch == 0:
             self.method.step()
@@ -171,8 +180,6 @@ class Balanced(Backward):
             shared = found.weighted(self.weights)
         _put(self.shared, shared)
         _put(self.own, found.own)
-        if hasattr(self.module, "representation"):
-            self.module.representation = None  # type: ignore[assignment]
 
     def after(self, losses: Losses, fabric: Fabric) -> None:
         """The losses of the same batch after the step, for methods that learn from what it changed."""
@@ -205,11 +212,7 @@ class Balanced(Backward):
         """The gradient of the shared parameters, from the gradients of all tasks."""
         rows: Tensor | None = None
         if self.at == "representation":
-            if not isinstance(self.method, LossWeighting) and found.kept is not None and len(found.kept.features) > 1:
-                raise ValueError(
-                    "the tasks of this batch have inputs of their own, and so features whose gradients cannot be "
-                    "compared; use at='parameters'"
-                )
+            self._check_features(found)
             gram = found.gramian_there()
             gram = gram if scale == 1 else gram / scale**2
         elif self.layers is not None:
@@ -236,6 +239,18 @@ class Balanced(Backward):
             return found.weighted(self.weights)
         combined = self.weights.to(rows.dtype) @ rows
         return combined if scale == 1 else combined * scale
+
+    def _check_features(self, found: TaskGradients) -> None:
+        if found.kept is None:
+            raise ValueError(
+                f"{type(self.module).__name__} kept no features that its heads share; compile its network alone, or "
+                "use at='parameters'"
+            )
+        if len(found.kept.features) > 1 and not isinstance(self.method, LossWeighting | _Blind):
+            raise ValueError(
+                "the tasks of this batch have inputs of their own, and so features whose gradients cannot be compared; "
+                "use at='parameters'"
+            )
 
     def _asked(
         self,
@@ -279,8 +294,8 @@ class Balanced(Backward):
     ) -> Float[Tensor, " some"]:
         if isinstance(self.method, LossWeighting):
             return self.method(means, gram.diagonal().sqrt())
-        if faster := _FASTER.get(type(self.method)):
-            return faster(self.method, gram)
+        if ours := _OURS.get(type(self.method)):
+            return ours(self.method, gram)
         if isinstance(self.method, GramianWeightedAggregator):
             return self.method.gramian_weighting(gram)
         assert isinstance(self.method, WeightedAggregator)
@@ -322,13 +337,15 @@ def _reads_products(method: nn.Module) -> bool:
     """Whether all that the method reads of gradients are their inner products, if anything."""
     return not isinstance(method, Aggregator) or isinstance(
         method,
-        GramianWeightedAggregator
-        | aggregation.NashMTL
-        | aggregation.Constant
-        | aggregation.Mean
-        | aggregation.Sum
-        | aggregation.Random,
+        GramianWeightedAggregator | aggregation.NashMTL | _Blind,
     )
+
+
+def _unit(gram: Float[Tensor, "task task"]) -> Float[Tensor, "task task"]:
+    """The Gramian with the trace 1, for methods whose weights do not depend on it: TorchJD takes gradients for zero
+    where it is below a number, which at the representation, a mean over examples, it is in every large batch."""
+    trace = gram.diagonal().sum()
+    return gram / torch.where(trace > 0, trace, 1)
 
 
 def _root(gram: Float[Tensor, "task task"]) -> Float[Tensor, "task task"]:

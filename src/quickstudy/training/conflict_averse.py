@@ -21,14 +21,15 @@ except ImportError:  # it comes with the extra `balancing`; of TorchJD's extras,
 
 __all__ = ["conflict_averse"]
 
-# Of the Gramian's trace: what makes it positive definite in spite of rounding, and the least t.
-_SMALL = 1e-9
+# Below this share of the gradients' lengths, a length is as likely rounding.
+_SHORT = 1e-5
 
 
 def conflict_averse(weighting: CAGradWeighting, gramian: Float[Tensor, "task task"]) -> Float[Tensor, " task"]:
     """How much the gradient of each task counts.
 
-    Gradients that depend on one another, where many weights are as good, are left to TorchJD; so are c = 0 and c ≥ 1.
+    Where rounding would decide, TorchJD is asked: gradients of which some weights make nothing, c ≥ 1, and a `norm_eps`
+    that is very small.
 
     Args:
         weighting: of `torchjd.aggregation.CAGrad`.
@@ -36,40 +37,37 @@ def conflict_averse(weighting: CAGradWeighting, gramian: Float[Tensor, "task tas
     """
     inner = gramian.detach().cpu().double().numpy()
     count, trace = len(inner), inner.trace()
-    if quadprog is None or weighting.c >= 1 or trace < weighting.norm_eps:
+    if not 0 < weighting.c < 1 or trace < weighting.norm_eps or weighting.norm_eps < _SHORT or quadprog is None:
         return weighting(gramian)
     inner = inner / trace
     to_mean = inner.mean(1)
     radius = weighting.c * np.sqrt(max(to_mean.mean(), 0.0))
-    if radius < _SMALL:
-        return weighting(gramian)
+    # What makes the Gramian positive definite in spite of rounding.
+    regular = inner + max(1e-9, torch.finfo(gramian.dtype).eps) * np.eye(count)
     try:
-        found = _least(inner, to_mean, radius)
-    except ValueError:  # not positive definite
+        found = _least(inner, regular, to_mean, radius, weighting.norm_eps / 2)
+    except ValueError:  # not positive definite, or no root: there is no g_w that is worth the name
         return weighting(gramian)
-    norm = _norm(inner, found)
-    if norm < weighting.norm_eps:  # no direction is good for all
-        return torch.zeros_like(gramian[0])
-    return torch.from_numpy(1 / count + radius / norm * found).to(gramian)
+    return torch.from_numpy(1 / count + radius / _norm(inner, found) * found).to(gramian)
 
 
-def _least(inner: np.ndarray, to_mean: np.ndarray, radius: float) -> np.ndarray:
-    """The w on the simplex with the least ⟨g_0, g_w⟩ + r ‖g_w‖."""
+def _least(inner: np.ndarray, regular: np.ndarray, to_mean: np.ndarray, radius: float, least: float) -> np.ndarray:
+    """The w on the simplex with the least ⟨g_0, g_w⟩ + r ‖g_w‖.
+
+    Raises:
+        ValueError: the Gramian is not positive definite, or ‖g_w‖ is less than `least`.
+    """
     count = len(inner)
-    regular = inner + _SMALL * np.eye(count)
     constraints, bounds = np.column_stack([np.ones(count), np.eye(count)]), np.eye(1, count + 1)[0]
 
     def at(t: float) -> np.ndarray:
         return np.asarray(quadprog.solve_qp(regular, -t / radius * to_mean, constraints, bounds, 1)[0])
 
-    def excess(t: float) -> float:
-        return t - _norm(inner, at(t))
-
-    if excess(_SMALL) >= 0:
-        return at(_SMALL)
+    if radius < _SHORT:
+        raise ValueError("the mean of the gradients is zero")
     # No mean of vectors is longer than the longest.
-    longest = np.sqrt(inner.diagonal().max())
-    return at(brentq(excess, _SMALL, longest + _SMALL, xtol=_SMALL, rtol=_SMALL))
+    longest = np.sqrt(inner.diagonal().max()) * (1 + 1e-9)
+    return at(brentq(lambda t: t - _norm(inner, at(t)), least, longest, xtol=1e-9, rtol=1e-9))
 
 
 def _norm(inner: np.ndarray, weights: np.ndarray) -> float:

@@ -44,7 +44,6 @@ class TaskGradients:
         fabric: Fabric,
     ) -> None:
         self.losses, self.shared, self.fabric = losses, shared, fabric
-        self.module = type(module).__name__
         kept = getattr(module, "representation", None)
         if isinstance(kept, Representation) and kept.features.requires_grad and len(kept.probes) == len(losses):
             self.kept = kept
@@ -81,16 +80,9 @@ class TaskGradients:
         return found
 
     def gramian_there(self) -> Float[Tensor, "task task"]:
-        """The inner products of the gradients with respect to the features that heads see.
-
-        Raises:
-            ValueError: none are kept.
-        """
-        if self.kept is None or self.slopes is None:
-            raise ValueError(
-                f"{self.module} kept no features that its heads share; compile its network alone, or use "
-                "at='parameters'"
-            )
+        """The inner products of the gradients with respect to the features that heads see, which must be kept."""
+        assert self.kept is not None
+        assert self.slopes is not None
         # A process's losses are means over its part: in the mean over processes its examples count by 1/processes.
         return mean(self.kept.gramian(self.slopes), self.fabric) / self.fabric.world_size
 
