@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from quickstudy.learners import MAML, FirstOrder
 from quickstudy.networks import Conv4
 from quickstudy.tasks import Categorical, TaskBatch, omniglot
+from quickstudy.training import CompiledGradient
 
 WAYS, SHOTS, RATE = 5, 1, 0.4
 THEIRS = ("clones", "higher")
@@ -69,12 +70,15 @@ def measure(
     made = learner(None, first_order=True)
     contestants["first order"] = training(lambda m=made: ours(m, batch), adam(made))
     if compile:
-        # Only vectorised: compiling unrolls a loop, and takes as many times as long as there are tasks.
+        # The forward only vectorised: compiling unrolls its loop, and takes as many times as long as there are tasks.
         made = learner(tasks)
         compiled = torch.compile(made, fullgraph=True, dynamic=False)
         if F.cosine_similarity(flat(compiled, batch), expected, 0) < 0.99:
             raise AssertionError("compiled, the meta-gradient points elsewhere")
         contestants["vectorised, compiled"] = training(lambda m=compiled: ours(m, batch), adam(made))
+        made = learner(None)
+        one_graph = CompiledGradient(made)  # it compares its gradient itself
+        contestants["by default, compiled with its gradient"] = training(lambda m=one_graph: ours(m, batch), adam(made))
 
     seconds = take_turns(contestants, rounds)
     case = f"{queries} queries, {inner_steps} inner steps"

@@ -122,3 +122,45 @@ def test_odd_columns() -> None:
     assert batch.query.x.shape[-1] <= 2 + 1 + 101
     with pytest.raises(ValueError, match="'score' has values that are not finite"):
         from_table(frame().replace({"score": {frame().score[0]: np.inf}}), task="patient", target="score")
+
+
+def test_minus_zero_is_zero_and_whole_numbers_are_named_as_such() -> None:
+    frame = pd.DataFrame({"task": np.arange(40) % 10, "x": np.arange(40.0), "y": [0.0, 1.0, -0.0, 2.0] * 10})
+    assert from_table(frame, task="task", target="y").protocol["classes"] == ["0", "1", "2"]
+
+
+def test_classes_of_single_rows_are_refused() -> None:
+    frame = pd.DataFrame({"task": np.arange(80) % 10, "x": np.arange(80.0), "y": [f"name {n}" for n in range(80)]})
+    with pytest.raises(ValueError, match="the target 'y' has 80 different values in 80 rows, such as 'name 0'"):
+        from_table(frame, task="task", target="y")
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (
+            [f"name {n}" for n in range(80)],
+            "the column 'x' is taken for categories, of which it has 80 in 80 rows; a name",
+        ),
+        (["?" if n % 4 == 0 else str(n % 7) for n in range(80)], r"make it numeric \(what is read as text is '\?'\)"),
+        ([f"3,{n}" for n in range(80)], r"make it numeric \(what is read as text is '3,0'\)"),
+        (pd.date_range("2026-01-01", periods=80), "80 in 80 rows; a name or a date"),
+    ],
+    ids=["names", "question marks", "decimal commas", "dates"],
+)
+def test_what_most_likely_is_no_category_is_said(column: object, message: str) -> None:
+    frame = pd.DataFrame({"task": np.arange(80) % 10, "x": column, "y": np.arange(80) / 3})
+    with pytest.warns(UserWarning, match=message):
+        from_table(frame, task="task", target="y")
+
+
+def test_shots_that_no_task_has_are_refused() -> None:
+    frame = pd.DataFrame({"task": np.arange(40) % 10, "x": np.arange(40.0), "y": np.arange(40) / 3})
+    with pytest.raises(ValueError, match="shots is 4, but the largest task has 4 examples"):
+        from_table(frame, task="task", target="y", shots=4)
+
+
+def test_tasks_of_one_row_are_said() -> None:
+    frame = pd.DataFrame({"task": [*range(10), *range(7), *range(7)], "x": np.arange(24.0), "y": np.arange(24) / 3})
+    with pytest.warns(UserWarning, match="3 of 10 tasks have one example"):
+        from_table(frame, task="task", target="y")

@@ -158,6 +158,35 @@ def test_features_of_inputs_of_their_own_are_not_compared(fabric: Fabric) -> Non
     assert torch.isfinite(torch.cat([p.grad.flatten() for p in module.parameters()])).all()
 
 
+def test_another_module_is_not_balanced() -> None:
+    module, other = bottom(), bottom()
+    with pytest.raises(ValueError, match="made for another SharedBottom than the one that is fitted"):
+        qs.fit(module, TASKS.train, steps=1, batch_size=8, backward=Balanced(A.MGDA(), other))
+
+
+def test_methods_that_look_at_no_gradient_take_any_inputs_at_the_representation(fabric: Fabric) -> None:
+    data = named_tasks({"a": (X, Y["a"]), "b": (X + 1, Y["b"])})
+    batch = data.train.sample(0, 8, 0)
+    balanced, plain = bottom(("a", "b")), bottom(("a", "b"))
+    Balanced(A.Sum(), balanced, at="representation")(balanced(batch), fabric)
+    Sum()(plain(batch), fabric)
+    for mine, other in zip(gradients(balanced), gradients(plain), strict=True):
+        assert_close(mine, other)
+
+
+@pytest.mark.parametrize("method", [lambda: A.CAGrad(0.4), A.UPGrad, A.DualProj], ids=["CAGrad", "UPGrad", "DualProj"])
+def test_gradients_that_are_short_are_balanced_like_long_ones(method: Callable[[], Any], fabric: Fabric) -> None:
+    """At the representation they are as short as batches are large; TorchJD takes short ones for none."""
+    found = []
+    for scale in (1.0, 1e-4):
+        module = bottom()
+        backward = Balanced(method(), module, at="representation")
+        backward({task: scale * loss for task, loss in module(BATCH).items()}, fabric)
+        found.append(torch.cat([p.grad.flatten() for p in module.network.parameters()]) / scale)
+    assert float(found[0].norm()) > 0
+    assert_close(found[1], found[0], rtol=1e-2, atol=1e-3 * float(found[0].abs().max()))
+
+
 def test_an_absent_task_does_not_enter(fabric: Fabric) -> None:
     """MGDA with an absent task's row of zeros would not move at all."""
     masked = TASKS.train.draw(0, 16, 0)

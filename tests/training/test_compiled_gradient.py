@@ -36,10 +36,11 @@ def gradients(module: nn.Module, loss: Tensor) -> list[Tensor]:
     "learner",
     [
         lambda: MAML(MLP(1, (8,)), Gaussian(), 2),
+        lambda: MAML(MLP(1, (8,)), Gaussian(), 2, tasks_at_once=3),
         lambda: MAML(MLP(1, (8,)), Gaussian(), 2, meta_gradient=FirstOrder()),
         lambda: ANIL(MLP(1, (8,)), Gaussian(), 2),
     ],
-    ids=["MAML", "first order", "ANIL"],
+    ids=["MAML", "three tasks and one", "first order", "ANIL"],
 )
 def test_losses_and_gradients_are_those_of_the_learner(learner: type[MAML]) -> None:
     made = learner()

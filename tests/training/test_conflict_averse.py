@@ -44,19 +44,33 @@ def test_no_weights_on_a_grid_are_better() -> None:
         assert_close((weights @ rows - rows.mean(0)).norm(), 0.5 * rows.mean(0).norm())
 
 
-@pytest.mark.parametrize("c", [0.0, 0.4, 1.0])
-@pytest.mark.parametrize("kind", ["one task", "dependent", "opposite", "zero", "one of zero"])
-def test_what_has_no_one_answer_is_answered_as_by_torchjd(kind: str, c: float) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("c", [0.0, 0.4, 0.9, 1.0])
+@pytest.mark.parametrize("kind", ["one task", "opposite", "against", "zero", "one of zero"])
+def test_what_has_no_one_answer_is_answered_as_by_torchjd(kind: str, c: float, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     rows = {
         "one task": torch.randn(1, 4),
-        "dependent": torch.randn(6, 2),
+        "against": torch.tensor([[1.0, 2.0, 3.0], [-0.1, -0.2, -0.3]]),
         "opposite": torch.tensor([[1.0, 0.0], [-1.0, 0.0]]),
         "zero": torch.zeros(3, 4),
         "one of zero": torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.5, 1.0]]),
-    }[kind]
+    }[kind].to(dtype)
     weighting = CAGrad(c).gramian_weighting
     gramian = rows @ rows.mT
     found = conflict_averse(weighting, gramian)
     assert found.dtype == gramian.dtype
     assert_close(found @ rows, weighting(gramian) @ rows, rtol=1e-2, atol=2e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("tasks", "rank"), [(2, 1), (3, 2), (6, 3), (4, 3)])
+def test_gradients_that_depend_on_one_another_still_move(tasks: int, rank: int, dtype: torch.dtype) -> None:
+    """For c < 1 a direction of zero is never the best, unless the mean is zero."""
+    torch.manual_seed(0)
+    for _ in range(20):
+        rows = (torch.randn(tasks, rank) @ torch.randn(rank, 8)).to(dtype)
+        weighting = CAGrad(0.4).gramian_weighting
+        found, theirs = conflict_averse(weighting, rows @ rows.mT) @ rows, weighting(rows @ rows.mT) @ rows
+        assert (found.norm() > 0) == (theirs.norm() > 0)
+        assert_close((found - rows.mean(0)).norm(), 0.4 * rows.mean(0).norm(), rtol=1e-3, atol=1e-5)

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 BALANCED = ["mgda", "pcgrad", "gradvac", "imtl-g-representation", "graddrop"]
 BALANCED += ["imtl-g-gramian", "gradvac-gramian"]
-BALANCED += ["gradnorm", "uncertainty", "famo", "smooth-chebyshev", "random"]
+BALANCED += ["gradnorm", "gradnorm-representation", "uncertainty", "famo", "smooth-chebyshev", "random"]
 SCRIPT = str(Path(__file__).with_name("two_processes.py"))
 
 

@@ -49,6 +49,7 @@ BALANCED = {
     "gradvac-gramian": lambda: (aggregation.GradVac(), {"gramian_only": True, "every": 2}),
     "graddrop": lambda: (aggregation.GradDrop(), {}),
     "gradnorm": lambda: (GradNorm(), {}),
+    "gradnorm-representation": lambda: (GradNorm(), {"at": "representation"}),
     "uncertainty": lambda: (scalarization.UW(3), {}),
     "famo": lambda: (scalarization.FAMO(3), {}),
     "smooth-chebyshev": lambda: (scalarization.STCH(0.5), {}),

@@ -1,5 +1,6 @@
 """Comparing two learners on the same tasks."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,6 +38,8 @@ class Difference:
     def __str__(self) -> str:
         factor, digits = (100, 2) if self.metric == "accuracy" else (1, 4)
         size = f"{factor * self.value.mean:+.{digits}f} ± {factor * self.value.ci95:.{digits}f}"
+        if math.isnan(self.value.ci95):
+            size = f"{factor * self.value.mean:+.{digits}f}, of too few tasks for an interval"
         words = {None: "no difference shown", True: "better", False: "worse"}
         return f"{words[self.better]} ({self.metric} {size})"
 

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.distributions import Distribution
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from quickstudy.learners.phi import Phi, check_phi
 from quickstudy.networks import Network, Policy, evaluating
@@ -293,7 +293,14 @@ class Adapted:
         # Whole numbers are class numbers, or quantities, whatever their width.
         whole = torch.int64 if learner.likelihood.kind == "classification" else self._dtype
         targets = tree_map(lambda leaf: leaf if leaf.is_floating_point() else leaf.to(whole), self._one_task("y", y))
-        support = Examples(self._one_task("x", x), targets, whole_mask("support.y", targets))
+        inputs, mask = self._one_task("x", x), whole_mask("y", targets)
+        for leaf in tree_leaves(inputs):
+            if leaf.ndim < 2 or leaf.shape[1] != mask.shape[1]:
+                raise ValueError(
+                    f"x and y must be examples of one task, [n, ...] alike, got x {tuple(leaf.shape[1:])} for "
+                    f"{mask.shape[1]} targets"
+                )
+        support = Examples(inputs, targets, mask)
         support.check("support")
         learner.likelihood.check(support.y)
         exist = None

@@ -15,7 +15,7 @@ from quickstudy.multitask.from_targets import part_rows, split_targets
 from quickstudy.multitask.named import NamedTasks
 from quickstudy.multitask.objective import Objective
 from quickstudy.tasks.likelihood import Bernoulli, Categorical, Gaussian
-from quickstudy.tasks.tables import check_columns, kind_of, read_table, table_features
+from quickstudy.tasks.tables import check_columns, class_numbers, kind_of, read_table, table_features
 
 __all__ = ["TableTasks", "tasks_from_table"]
 
@@ -102,7 +102,7 @@ def _target(
     seen = column[there]
     training = there[rows["train"]]
     if seen.nunique() == 2 or kind_of(seen) == "classification":
-        classes, numbers = np.unique(seen.astype(str), return_inverse=True)
+        classes, numbers = class_numbers(seen)
         y = np.zeros(len(column), dtype=np.int64)
         y[there] = numbers
         if len(np.unique(y[rows["train"]][training])) < 2:
@@ -110,7 +110,7 @@ def _target(
         binary = len(classes) == 2
         objective = Objective(Bernoulli(), metric="auc") if binary else Objective(Categorical(len(classes)))
         known = as_targets(name, y.astype(np.float32) if binary else y, there, len(y))
-        return known, objective, {"classes": classes.tolist()}
+        return known, objective, {"classes": classes}
     values = pd.to_numeric(column).to_numpy(np.float64, na_value=np.nan)
     if not np.isfinite(values[there]).all():
         raise ValueError(f"the target {name!r} has values that are not finite; remove those rows")

@@ -38,7 +38,7 @@ class OwnTasks(Recipe):
         data: str = option("", "a CSV file, or a folder with one folder of images per class")
         task: str = option("", "the column that names the task (table)")
         target: str = option("", "the column to predict (table)")
-        share: float = option(0.5, "share of each task's rows that is its support (table)")
+        share: float = option(0.5, "share of each task's rows that is its support, or a whole number of them (table)")
         kind: str = option("", "classification or regression, when it should not be guessed (table)")
         labels: str = option("shared", "whether classes mean the same in every task: shared or own (table)")
         ways: int = option(5, "classes per task (folder)")
@@ -51,6 +51,8 @@ class OwnTasks(Recipe):
         super().__init__(settings)
         if not self.settings.data:
             raise ValueError("own-tasks needs --data: a CSV file, or a folder with one folder of images per class")
+        if not Path(self.settings.data).exists():
+            raise FileNotFoundError(f"--data names {self.settings.data!r}, which does not exist")
         self._images = Path(self.settings.data).is_dir()
         self._pool = from_folder(self.settings.data, size=self.settings.size) if self._images else None
         self._source = self._table() if self._pool is None else self._episodes(self._pool)

@@ -63,8 +63,8 @@ class Training:
     def __post_init__(self) -> None:
         if min(self.steps, self.batch_size) < 1 or not self.rate > 0:
             raise ValueError(
-                "steps and tasks per step must be at least 1 and the rate positive, "
-                f"got {self.steps}, {self.batch_size} and {self.rate}"
+                "steps and batch_size (tasks per step) must be at least 1 and rate positive, got "
+                f"steps {self.steps}, batch_size {self.batch_size} and rate {self.rate:g}"
             )
 
     def arguments(self) -> dict[str, Any]:

@@ -40,7 +40,9 @@ class WhenToShare(NamedRecipe):
     same rows (see `evaluation.sharing_report`). Groups are chosen on validation rows, and judged on test rows.
 
     A target of two values is a yes or no, scored by its AUC; of words or few whole numbers, a class; others are
-    numbers, whose errors are in standard deviations. A verdict wants several seeds: give --seeds 0,1,2,3,4.
+    numbers, whose errors are in standard deviations. A verdict wants several seeds: give --seeds 0,1,2,3,4. They are
+    seeds of trainings: all are judged on the same test rows, so that with few of these (some hundreds) another split of
+    the rows may give another verdict; --split draws one.
     """
 
     name = "when-to-share"
@@ -54,6 +56,7 @@ class WhenToShare(NamedRecipe):
         data: str = option("", "a CSV file with a header")
         targets: str = option("", "the columns to predict, as in income,marital")
         ignore: str = option("", "columns to leave out of what they are predicted from")
+        split: int = option(0, "draws which rows are for training, validation and test")
         relations: str = option("", "what groups are chosen by: pairs or affinity; by default pairs, up to 5 targets")
         groups: int = option(0, "the most groups; 0 for any number")
         experts: int = option(0, "experts of a mixture (MMoE) that targets share; 0 for a shared bottom")
@@ -82,11 +85,12 @@ class WhenToShare(NamedRecipe):
     def data(self) -> TableTasks:
         ignored, chosen = _listed(self.settings.ignore), self.settings
         if not ignored:
-            return tasks_from_table(chosen.data, self._targets)
+            return tasks_from_table(chosen.data, self._targets, seed=chosen.split)
         frame = read_table(Path(chosen.data))
-        check_columns(frame, {}, ignored)
+        for column in ignored:
+            check_columns(frame, {"ignore": column}, None)
         features = [column for column in map(str, frame.columns) if column not in (*self._targets, *ignored)]
-        return tasks_from_table(frame, self._targets, features=features)
+        return tasks_from_table(frame, self._targets, features=features, seed=chosen.split)
 
     def objectives(self) -> dict[str, Objective]:
         assert isinstance(self.tasks, TableTasks)

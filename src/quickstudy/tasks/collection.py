@@ -5,6 +5,7 @@ shuffled rounds, so that none is seen twice before all are seen once; a finite s
 """
 
 import copy
+import warnings
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -213,6 +214,17 @@ def collections(
     check_real(shots=shots)
     if not shots >= 0 or (shots >= 1 and shots != int(shots)):
         raise ValueError(f"shots must be a share below 1 or a whole number of examples, got {shots}")
+    largest, alone = max(len(y) for _, y in pairs), sum(len(y) < 2 for _, y in pairs)
+    if shots >= largest:
+        raise ValueError(
+            f"shots is {shots:g}, but the largest task has {largest} examples, of which one is to be asked about; give "
+            "less, or a share such as 0.5"
+        )
+    if alone:
+        warnings.warn(
+            f"{alone} of {len(pairs)} tasks have one example, and so nothing to learn from; leave them out",
+            stacklevel=3,
+        )
     ways = 1 + max(int(y.max()) for _, y in pairs) if kind == "classification" else None
     splits = {
         name: Collection(name, [_tensors(pairs[n], kind) for n in numbers], kind, shots, ways, labels)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
@@ -17,7 +18,7 @@ from quickstudy.arguments import check_real, check_seed
 from quickstudy.tasks.collection import Labels, check_kind, collections, part_tasks
 from quickstudy.tasks.source import Kind, TaskSource
 
-__all__ = ["check_columns", "from_table", "kind_of", "read_table", "table_features"]
+__all__ = ["check_columns", "class_numbers", "from_table", "kind_of", "read_table", "table_features"]
 
 # An integer target with more values than this is taken for a quantity.
 _MOST_CLASSES = 20
@@ -56,6 +57,10 @@ def from_table(
     Returns:
         The tasks. `protocol` holds `target_mean` and `target_std` (regression) or `classes` (classification).
 
+    Warns:
+        UserWarning: rows without a task or a target; a column of words that most likely are no categories; tasks of
+            one row.
+
     Raises:
         FileNotFoundError: no such file.
         ValueError: a column is missing (the nearest name is suggested), a target that is not finite, too few tasks, or
@@ -92,12 +97,13 @@ def from_table(
     training = np.concatenate([rows[number] for number in parts["train"]])
 
     chosen = [column for column in frame.columns if column not in (task, target)] if features is None else features
+    if not list(chosen):
+        raise ValueError(f"the table has no columns but {task!r} and {target!r}; none is left to predict from")
     x = table_features(frame[list(chosen)], training)
     protocol: dict[str, Any] = {"data": "table", "task": task, "target": target, "split_seed": seed}
     kind = kind_of(frame[target]) if kind is None else kind
     if kind == "classification":
-        classes, y = np.unique(frame[target].astype(str), return_inverse=True)
-        protocol["classes"] = classes.tolist()
+        protocol["classes"], y = class_numbers(frame[target])
     else:
         try:
             y = pd.to_numeric(frame[target]).to_numpy(np.float64)
@@ -162,11 +168,61 @@ def table_features(frame: pd.DataFrame, training: np.ndarray) -> np.ndarray:
             words,
         ),
     )
+    for word in words:
+        _warn_of_words(frame[word])
     frame = frame.assign(
         **{word: frame[word].astype(object).where(frame[word].notna(), "missing").astype(str) for word in words}
     )
     transform.fit(frame.iloc[training])
     return np.asarray(transform.transform(frame), dtype=np.float64)
+
+
+def class_numbers(target: pd.Series) -> tuple[list[str], NDArray[np.int64]]:
+    """The names of the classes, in the order of their numbers, and the number of each row's; none is missing.
+
+    Raises:
+        ValueError: most rows have a class of their own.
+    """
+    if pd.api.types.is_numeric_dtype(target) and not pd.api.types.is_bool_dtype(target):
+        values, numbers = np.unique(target.to_numpy(np.float64) + 0.0, return_inverse=True)  # −0 is 0
+        names = [f"{value:.15g}" for value in values]
+    else:
+        words, numbers = np.unique(target.astype(str), return_inverse=True)
+        names = words.tolist()
+    if len(names) > max(_MOST_CLASSES, len(target) / 2):
+        raise ValueError(
+            f"the target {str(target.name)!r} has {len(names)} different values in {len(target)} rows, such as "
+            f"{names[0]!r}: as classes, they cannot be learned{_numbers_in(target)}"
+        )
+    return names, numbers
+
+
+def _warn_of_words(column: pd.Series) -> None:
+    """Say what most likely is no category, unless pandas was told that it is."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return
+    there = column[column.notna()].astype(str)
+    count, values = len(there), there.nunique()
+    hint = _numbers_in(column)
+    if hint or values > max(_MOST_CLASSES, count / 2):
+        warnings.warn(
+            f"the column {str(column.name)!r} is taken for categories, of which it has {values} in {count} rows"
+            f"{hint or '; a name or a date tells nothing about other rows: leave it out of the features'}",
+            stacklevel=4,
+        )
+
+
+def _numbers_in(column: pd.Series) -> str:
+    """What to do about a text of numbers."""
+    words = column[column.notna()].astype(str)
+    other = words[pd.to_numeric(words.str.replace(",", ".", regex=False), errors="coerce").isna()]
+    if pd.api.types.is_numeric_dtype(column) or len(other) > len(words) / 2 or not len(words):
+        return ""
+    example = (other if len(other) else words).iloc[0]
+    return (
+        f"; most are numbers: if they are quantities, make it numeric (what is read as text is {example!r}), with "
+        "missing values empty; if they are none, make it pandas' category"
+    )
 
 
 def kind_of(target: pd.Series) -> Kind:

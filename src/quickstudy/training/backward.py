@@ -5,7 +5,7 @@ from typing import Any, ClassVar, TypeAlias
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 __all__ = ["Backward", "Losses", "Mean", "Sum", "flat"]
 
@@ -40,6 +40,13 @@ class Backward(ABC):
         Args:
             losses: of this process's part of the batch.
             fabric: for `fabric.backward` (which scales under float16) and `fabric.all_reduce`.
+        """
+
+    def check(self, module: nn.Module) -> None:  # noqa: B027 - most fit every module
+        """Refuse a module that this was not made for, before it is trained.
+
+        Raises:
+            ValueError: it was made for another.
         """
 
     def state_dict(self) -> dict[str, Any]:

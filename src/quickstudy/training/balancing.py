@@ -99,6 +99,8 @@ class Balanced(Backward):
         epoch: int | None = None,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] | None = None,
     ) -> None:
+        if isinstance(method, type):
+            raise TypeError(f"method must be made first, as in {method.__name__}(), got the class itself")
         if not isinstance(method, Aggregator | Scalarizer | LossWeighting):
             raise TypeError(
                 "method must be an aggregator or a scalarizer of torchjd, or a LossWeighting such as GradNorm, got "
@@ -145,6 +147,14 @@ class Balanced(Backward):
         self.device: torch.device | None = None
         # A compiled backward pass would give its buffers away, and here there are several passes through one graph.
         torch._functorch.config.donated_buffer = False
+
+    def check(self, module: nn.Module) -> None:
+        trained = {id(parameter) for parameter in module.parameters()}
+        if not all(id(parameter) in trained for parameter in self.shared):
+            raise ValueError(
+                f"this Balanced was made for another {type(self.module).__name__} than the one that is fitted, whose "
+                "parameters would stay as they are; make it as Balanced(method, module) with that one"
+            )
 
     @property
     def looks_again(self) -> bool:
@@ -243,8 +253,8 @@ class Balanced(Backward):
     def _check_features(self, found: TaskGradients) -> None:
         if found.kept is None:
             raise ValueError(
-                f"{type(self.module).__name__} kept no features that its heads share; compile its network alone, or "
-                "use at='parameters'"
+                f"{type(self.module).__name__} kept no features that its heads share: it has none (SharedBottom has), "
+                "or was compiled as a whole (compile its network alone); otherwise use at='parameters'"
             )
         if len(found.kept.features) > 1 and not isinstance(self.method, LossWeighting | _Blind):
             raise ValueError(

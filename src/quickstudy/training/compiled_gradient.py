@@ -1,7 +1,7 @@
 """Losses and their gradient as one compiled graph."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,8 @@ from torch.autograd.function import once_differentiable
 from torch.func import functional_call, grad_and_value
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from quickstudy.learners.over_tasks import at_once
+from quickstudy.tasks import TaskBatch
 from quickstudy.training.backward import Losses, flat
 
 __all__ = ["CompiledGradient"]
@@ -28,6 +30,9 @@ class CompiledGradient(nn.Module):
 
     With the first batch, the gradient is compared with that of the module as it is, unless something in it is random:
     what differentiates in ways of its own may be traced to something else.
+
+    A learner that vectorises over some tasks at a time (`tasks_at_once`) is compiled for as many, and the gradients of
+    the parts of a batch are summed: its loop in one graph would be unrolled, and take as many times as long to compile.
 
     Args:
         module: its `forward(batch)` returns losses, `[task]` or by name, and changes no buffers.
@@ -58,13 +63,29 @@ class CompiledGradient(nn.Module):
             return self.module(batch)
         gradients, losses = self._run_checked(batch) if not self._checked else self._gradients(batch)
         leaves, form = tree_flatten(losses)
-        vector = _Known.apply(flat(losses).detach(), gradients, *self._trained.values())
+        vector = _Known.apply(flat(losses), gradients, *self._trained.values())
         parts = vector.split([leaf.numel() for leaf in leaves])
         return tree_unflatten([part.view_as(leaf) for part, leaf in zip(parts, leaves, strict=True)], form)
 
     def _gradients(self, batch: Any) -> tuple[list[Tensor], Losses]:
-        found, (_, losses) = self._run(self._trained, batch)
-        return [found[name].detach() for name in self._trained], losses
+        # With gradients enabled the compiler would prepare to differentiate the gradient once more, at twice the cost.
+        with torch.no_grad():
+            (found, (_, losses)), *rest = [self._run(self._trained, part) for part in self._parts(batch)]
+        gradients = [found[name] for name in self._trained]
+        for found, (_, more) in rest:
+            torch._foreach_add_(gradients, [found[name] for name in self._trained])
+            losses = torch.cat([losses, more])
+        return gradients, losses
+
+    def _parts(self, batch: Any) -> list[Any]:
+        if not isinstance(batch, TaskBatch) or not hasattr(self.module, "tasks_at_once"):
+            return [batch]
+        chosen = cast(int | None, self.module.tasks_at_once)
+        sizes = [at_once(chosen, part.x) or batch.tasks for part in (batch.support, batch.query)]
+        size = min(sizes)
+        if size >= batch.tasks:
+            return [batch]
+        return [batch[first : first + size] for first in range(0, batch.tasks, size)]
 
     def _run_checked(self, batch: Any) -> tuple[list[Tensor], Losses]:
         own, again = (self._uncompiled(batch, seed) for seed in (0, 1))

@@ -130,6 +130,8 @@ def fit(
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     if not parameters or not getattr(module, "trainable", True):
         raise ValueError(f"{type(module).__name__} has nothing to learn across tasks; evaluate it as it is")
+    if isinstance(backward, Backward):
+        backward.check(module)
     twentieth = max(1, steps // 20)
     chosen_by = None
     fabric = make_fabric(device, precision) if fabric is None else fabric

@@ -62,7 +62,8 @@ def given_file(folder: Path | str | None, data: str, file: str, number: int) -> 
     path = None if given is None else given / file
     if path is None or not path.is_file():
         raise FileNotFoundError(
-            f"there is no {path or file}; get it from the UCI repository (number {number}) and give its folder"
+            f"there is no {path or file}; get it from the UCI repository (number {number}) and put "
+            f"it into the folder {data} of the folder that the environment variable QUICKSTUDY_DATA names"
         )
     return path
 
@@ -86,7 +87,7 @@ def download(address: str, md5: str, path: Path) -> Path:
                 with wrap_file(answer, length, description=path.name, console=console, disable=quiet) as source:
                     shutil.copyfileobj(source, file)
         except OSError as error:
-            raise OSError(f"cannot fetch {address}: {error}; put the file into {path.parent} by hand") from error
+            raise OSError(f"cannot fetch {address}: {error}; put the file there by hand, as {path}") from error
         found = hashlib.md5(temporary.read_bytes(), usedforsecurity=False).hexdigest()
         if found != md5:
             raise ValueError(f"{address} has the md5 {found}, but {md5} was expected; the download is discarded")
