@@ -43,7 +43,7 @@ def test_a_wrong_checksum_leaves_nothing(server: str, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_fetched_says_where_to_put_it(server: str, tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="put the file into .*cache by hand"):
+    with pytest.raises(OSError, match="put the file there by hand, as .*cache"):
         download(f"{server}/none.bin", MD5, tmp_path / "cache" / "none.bin")
     assert list((tmp_path / "cache").iterdir()) == []
 
