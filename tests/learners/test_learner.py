@@ -55,7 +55,7 @@ def test_adapted_without_support_needs_the_classes() -> None:
 @pytest.mark.parametrize(
     ("x", "y", "error", "message"),
     [
-        (torch.randn(3, 4), torch.tensor([0, 1]), ValueError, "support.x has the shape"),
+        (torch.randn(3, 4), torch.tensor([0, 1]), ValueError, r"got x \(3, 4\) for 2 targets"),
         (torch.randn(2, 4), torch.tensor([0.0, 1.0]), TypeError, "classification needs int64 class numbers"),
         (torch.full((2, 4), torch.nan), torch.tensor([0, 1]), ValueError, "support.x has a value that is not finite"),
         (torch.randn(2, 4), torch.tensor([-1, 1]), ValueError, "support.y is -1 for example 0"),
