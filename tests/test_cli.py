@@ -111,7 +111,7 @@ def test_options_are_the_recipes_settings(monkeypatch: pytest.MonkeyPatch, tmp_p
         (["compare", "zzz"], "no recipe 'zzz'; there are balancing-toy"),
         (["rnu"], "no command 'rnu'; did you mean 'run'?"),
         (["run", "sinusoid-maml", "--steps", "many"], "'--steps'"),
-        (["run", "sinusoid-maml", "--steps", "0"], "must be at least 1 and the rate positive, got 0"),
+        (["run", "sinusoid-maml", "--steps", "0"], "must be at least 1 and rate positive, got steps 0"),
         (["run", "sinusoid-maml", "--seeds", "1;2"], "seeds must be whole numbers with commas between them"),
         (["run", "sinusoid-maml", "--seed", "1", "--seeds", "1,2"], "give --seed or --seeds, not both"),
         (["run", "sinusoid-maml", "--device", "tpu"], "device must be auto, cpu, cuda"),

@@ -93,11 +93,11 @@ def test_an_interrupted_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ({"targets": ""}, "when-to-share needs --data, a CSV file, and --targets"),
         ({"targets": "weight"}, "two or more of its columns"),
         ({"targets": "weight,wel"}, "did you mean 'well'"),
-        ({"ignore": "nte"}, "features names the column 'nte'.* did you mean 'note'"),
+        ({"ignore": "nte"}, "ignore names the column 'nte'.* did you mean 'note'"),
         ({"relations": "all"}, "relations must be one of pairs, affinity, got 'all'"),
         ({"groups": -1}, "groups must be at least 1, or 0 for any number, got -1"),
         ({"experts": -1}, "experts"),
-        ({"steps": 0}, "steps and tasks per step must be at least 1"),
+        ({"steps": 0}, "steps and batch_size .tasks per step. must be at least 1"),
     ],
 )
 def test_what_it_refuses(settings: dict, message: str, tmp_path: Path) -> None:
