@@ -23,7 +23,7 @@ class CompiledGradient(nn.Module):
 
     `torch.compile(module)` makes two graphs, and what the backward one needs of the forward one is kept between them.
     In one, the compiler sees how much of a second-order meta-gradient is computed already: a step of MAML on a small
-    network takes half the time, while compiling takes several times as long.
+    network takes little more than half the time. Compiling takes as long.
 
     It is used as the module is: `compiled(batch).mean().backward()`. The gradient exists when the losses are returned,
     and backward scales it, so that all losses must count alike. Without gradients it is the module itself.
