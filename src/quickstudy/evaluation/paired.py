@@ -37,11 +37,10 @@ class Difference:
 
     def __str__(self) -> str:
         factor, digits = (100, 2) if self.metric == "accuracy" else (1, 4)
-        size = f"{factor * self.value.mean:+.{digits}f} ± {factor * self.value.ci95:.{digits}f}"
-        if math.isnan(self.value.ci95):
-            size = f"{factor * self.value.mean:+.{digits}f}, of too few tasks for an interval"
+        unsure = math.isnan(self.value.ci95)
+        spread = ", of too few tasks for an interval" if unsure else f" ± {factor * self.value.ci95:.{digits}f}"
         words = {None: "no difference shown", True: "better", False: "worse"}
-        return f"{words[self.better]} ({self.metric} {size})"
+        return f"{words[self.better]} ({self.metric} {factor * self.value.mean:+.{digits}f}{spread})"
 
 
 def compare(first: Scores | Sequence[Scores], second: Scores | Sequence[Scores], metric: str) -> Difference:

@@ -100,8 +100,7 @@ class NamedModule(nn.Module, ABC):
             of: which row is each one's.
         """
         kept = self.keeps_representation and not torch.compiler.is_compiling()
-        linear = getattr(self.heads, "linear", False)
-        if kept and not linear:
+        if kept and not getattr(self.heads, "linear", False):
             # Each task's gradient is asked for, and only a copy of its own can tell it.
             copies = of_rows(features, of)
             self.representation = Representation(features, tuple(of), copies)

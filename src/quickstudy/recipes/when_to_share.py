@@ -83,14 +83,13 @@ class WhenToShare(NamedRecipe):
         self._folder = Path()
 
     def data(self) -> TableTasks:
-        ignored, chosen = _listed(self.settings.ignore), self.settings
-        if not ignored:
-            return tasks_from_table(chosen.data, self._targets, seed=chosen.split)
-        frame = read_table(Path(chosen.data))
+        ignored, features = _listed(self.settings.ignore), None
+        frame = read_table(Path(self.settings.data))
         for column in ignored:
             check_columns(frame, {"ignore": column}, None)
-        features = [column for column in map(str, frame.columns) if column not in (*self._targets, *ignored)]
-        return tasks_from_table(frame, self._targets, features=features, seed=chosen.split)
+        if ignored:
+            features = [column for column in map(str, frame.columns) if column not in (*self._targets, *ignored)]
+        return tasks_from_table(frame, self._targets, features=features, seed=self.settings.split)
 
     def objectives(self) -> dict[str, Objective]:
         assert isinstance(self.tasks, TableTasks)

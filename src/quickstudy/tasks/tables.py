@@ -183,27 +183,31 @@ def class_numbers(target: pd.Series) -> tuple[list[str], NDArray[np.int64]]:
     Raises:
         ValueError: most rows have a class of their own.
     """
-    if pd.api.types.is_numeric_dtype(target) and not pd.api.types.is_bool_dtype(target):
+    if _is_number(target):
         values, numbers = np.unique(target.to_numpy(np.float64) + 0.0, return_inverse=True)  # −0 is 0
         names = [f"{value:.15g}" for value in values]
     else:
         words, numbers = np.unique(target.astype(str), return_inverse=True)
         names = words.tolist()
     if len(names) > max(_MOST_CLASSES, len(target) / 2):
+        hint = "" if _is_number(target) else _numbers_in(target.astype(str))
         raise ValueError(
             f"the target {str(target.name)!r} has {len(names)} different values in {len(target)} rows, such as "
-            f"{names[0]!r}: as classes, they cannot be learned{_numbers_in(target)}"
+            f"{names[0]!r}: as classes, they cannot be learned{hint}"
         )
     return names, numbers
+
+
+def _is_number(column: pd.Series) -> bool:
+    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
 
 
 def _warn_of_words(column: pd.Series) -> None:
     """Say what most likely is no category, unless pandas was told that it is."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         return
-    there = column[column.notna()].astype(str)
-    count, values = len(there), there.nunique()
-    hint = _numbers_in(column)
+    words = column[column.notna()].astype(str)
+    count, values, hint = len(words), words.nunique(), _numbers_in(words)
     if hint or values > max(_MOST_CLASSES, count / 2):
         warnings.warn(
             f"the column {str(column.name)!r} is taken for categories, of which it has {values} in {count} rows"
@@ -212,11 +216,10 @@ def _warn_of_words(column: pd.Series) -> None:
         )
 
 
-def _numbers_in(column: pd.Series) -> str:
-    """What to do about a text of numbers."""
-    words = column[column.notna()].astype(str)
+def _numbers_in(words: pd.Series) -> str:
+    """What to do about words most of which are numbers; nothing about others."""
     other = words[pd.to_numeric(words.str.replace(",", ".", regex=False), errors="coerce").isna()]
-    if pd.api.types.is_numeric_dtype(column) or len(other) > len(words) / 2 or not len(words):
+    if not len(words) or len(other) > len(words) / 2:
         return ""
     example = (other if len(other) else words).iloc[0]
     return (
@@ -227,7 +230,7 @@ def _numbers_in(column: pd.Series) -> str:
 
 def kind_of(target: pd.Series) -> Kind:
     """Classification where the values are text, true/false, or at most 20 whole numbers."""
-    if not pd.api.types.is_numeric_dtype(target) or pd.api.types.is_bool_dtype(target):
+    if not _is_number(target):
         return "classification"
     whole = (target == target.round()).all()
     return "classification" if whole and target.nunique() <= _MOST_CLASSES else "regression"

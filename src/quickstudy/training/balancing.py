@@ -22,6 +22,7 @@ from torchjd.scalarization import DWA, FAMO, Scalarizer
 from quickstudy.arguments import check_whole
 from quickstudy.training.backward import Backward, Losses, flat
 from quickstudy.training.conflict_averse import conflict_averse
+from quickstudy.training.fabric import loss_scaler
 from quickstudy.training.state import restored, snapshot
 from quickstudy.training.surgery import surgery, vaccine
 from quickstudy.training.task_gradients import TaskGradients, layers, mean
@@ -371,7 +372,7 @@ def _put(parameters: Sequence[nn.Parameter], gradient: Float[Tensor, " n"]) -> N
 
 def _scale(fabric: Fabric, values: Tensor) -> float:
     """By what losses are multiplied under float16; the optimizer divides gradients by it."""
-    scaler = getattr(fabric.strategy.precision, "scaler", None)
+    scaler = loss_scaler(fabric)
     if scaler is None:
         return 1.0
     scaler.scale(values.detach()[:1])  # it makes its number at the first call

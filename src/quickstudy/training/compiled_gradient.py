@@ -81,8 +81,7 @@ class CompiledGradient(nn.Module):
         if not isinstance(batch, TaskBatch) or not hasattr(self.module, "tasks_at_once"):
             return [batch]
         chosen = cast(int | None, self.module.tasks_at_once)
-        sizes = [at_once(chosen, part.x) or batch.tasks for part in (batch.support, batch.query)]
-        size = min(sizes)
+        size = min(at_once(chosen, part.x) or batch.tasks for part in (batch.support, batch.query))
         if size >= batch.tasks:
             return [batch]
         return [batch[first : first + size] for first in range(0, batch.tasks, size)]

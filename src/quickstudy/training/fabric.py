@@ -12,7 +12,7 @@ from torch import nn
 
 from quickstudy.tasks.batch import Tree, map_tensors
 
-__all__ = ["PRECISIONS", "Precision", "make_fabric", "to_module"]
+__all__ = ["PRECISIONS", "Precision", "loss_scaler", "make_fabric", "to_module"]
 
 Precision: TypeAlias = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
@@ -27,6 +27,11 @@ class _Autocast(MixedPrecision):
 
     def convert_output(self, data: Any) -> Any:
         return data
+
+
+def loss_scaler(fabric: Fabric) -> Any:
+    """What scales losses, under float16; None under other precisions."""
+    return getattr(fabric.strategy.precision, "scaler", None)
 
 
 def make_fabric(device: str = "auto", precision: Precision = "32-true") -> Fabric:

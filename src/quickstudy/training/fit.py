@@ -18,7 +18,7 @@ from quickstudy.arguments import check_flag, check_real, check_seed, check_whole
 from quickstudy.tasks.source import Sampler
 from quickstudy.training.backward import Backward, Losses, Mean
 from quickstudy.training.compiled_gradient import CompiledGradient
-from quickstudy.training.fabric import Precision, make_fabric
+from quickstudy.training.fabric import Precision, loss_scaler, make_fabric
 from quickstudy.training.history import History
 from quickstudy.training.interrupt import interruptible
 from quickstudy.training.loop import Loop
@@ -121,8 +121,10 @@ def fit(
     check_whole(batch_size=batch_size)
     check_seed(seed)
     check_flag(resume=resume)
-    if compile not in (False, True, "gradient"):
+    if isinstance(compile, str) and compile != "gradient":
         raise ValueError(f"compile must be False, True or 'gradient', got {compile!r}")
+    if not isinstance(compile, str):
+        check_flag(compile=compile)
     if clip is not None:
         check_real(clip=clip)
     if seed < 0 or (clip is not None and not clip > 0):
@@ -144,7 +146,7 @@ def fit(
             patience,
         )
     bare = torch.optim.Adam(parameters, lr=1e-3) if optimizer is None else optimizer(parameters)
-    if compile == "gradient" and getattr(fabric.strategy.precision, "scaler", None) is not None:
+    if compile == "gradient" and loss_scaler(fabric) is not None:
         raise ValueError(
             "compile='gradient' makes the gradient before float16 could scale the loss, and small ones would vanish; "
             "use precision='bf16-mixed', or compile=True"

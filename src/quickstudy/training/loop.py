@@ -21,7 +21,7 @@ from quickstudy.tasks.source import Sampler
 from quickstudy.training.backward import Backward, Losses, flat
 from quickstudy.training.checkpoint import load_checkpoint, save_checkpoint
 from quickstudy.training.errors import NonFiniteLossError, naming_draws
-from quickstudy.training.fabric import to_module
+from quickstudy.training.fabric import loss_scaler, to_module
 from quickstudy.training.history import History, RunningMean
 from quickstudy.training.interrupt import Interrupt
 from quickstudy.training.log import Log
@@ -152,7 +152,7 @@ class Loop:
 
     @property
     def _scaler(self) -> Any:
-        return getattr(self.fabric.strategy.precision, "scaler", None)
+        return loss_scaler(self.fabric)
 
     def _log_loss(self) -> float:
         loss = float(self._reduced(self.running.take(), "mean"))
