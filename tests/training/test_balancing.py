@@ -174,7 +174,10 @@ def test_methods_that_look_at_no_gradient_take_any_inputs_at_the_representation(
         assert_close(mine, other)
 
 
-@pytest.mark.parametrize("method", [lambda: A.CAGrad(0.4), A.UPGrad, A.DualProj], ids=["CAGrad", "UPGrad", "DualProj"])
+@pytest.mark.parametrize(
+    "method",
+    [solved(lambda: A.CAGrad(0.4), id="CAGrad"), solved(A.UPGrad, id="UPGrad"), solved(A.DualProj, id="DualProj")],
+)
 def test_gradients_that_are_short_are_balanced_like_long_ones(method: Callable[[], Any], fabric: Fabric) -> None:
     """At the representation they are as short as batches are large; TorchJD takes short ones for none."""
     found = []
