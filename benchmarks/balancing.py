@@ -1,9 +1,11 @@
 """A training step with balanced gradients: `Balanced`, plain use of torchjd, and a loop that copies through the CPU.
 
 A trunk of 128-256-256 and a linear head for each of 2, 8 and 40 regressions of the same 256 inputs. All make the
-same update, which is checked first: torchjd as its documentation says (`mtl_backward`, then `jac_to_grad`), on a
-module for each head; the loop in the way of LibMTL, a backward pass for each task whose gradients are copied
-into a row of a matrix on the CPU. A step is forward, backward and Adam. Peak memory is the most bytes of tensors alive.
+same update, which is checked first: torchjd as its documentation says (`mtl_backward`, then `jac_to_grad`); the loop in
+the way of LibMTL, a backward pass for each task whose gradients are copied into a row of a matrix on the CPU. Both
+begin from the losses of the same module as ours, and "by hand" from those of a network and a loss with no more in
+them than this takes: no missing targets, no other likelihood, a module for each head. A step is forward, backward and
+Adam. Peak memory is the most bytes of tensors alive.
 """
 
 import argparse
@@ -58,17 +60,14 @@ class Plain(nn.Module):
         return features, [F.mse_loss(h(features)[:, 0], y) for h, y in zip(self.heads, targets, strict=True)]
 
 
-def torchjd_backward(model: Plain, method: Any, x: Tensor, targets: list[Tensor]) -> None:
-    """As its documentation says."""
-    features, losses = model(x, targets)
-    mtl_backward(losses, features=features)
-    jac_to_grad(model.trunk.parameters(), method)
+def torchjd_backward(features: Tensor, losses: list[Tensor], shared: list[nn.Parameter], method: Any) -> None:
+    """As its documentation says, for losses that may have more than features in common."""
+    mtl_backward(losses, features=features, retain_graph=True)
+    jac_to_grad(shared, method)
 
 
-def loop_backward(model: Plain, method: Any, x: Tensor, targets: list[Tensor]) -> None:
+def loop_backward(_: Tensor, losses: list[Tensor], shared: list[nn.Parameter], method: Any) -> None:
     """A pass for each task, its gradients copied into one matrix on the CPU."""
-    _, losses = model(x, targets)
-    shared = list(model.trunk.parameters())
     matrix = torch.zeros(len(losses), sum(p.numel() for p in shared))
     for row, loss in enumerate(losses):
         for parameter in shared:
@@ -99,9 +98,23 @@ def measure(count: int, methods: dict[str, Callable[[], Any]], times: int, round
         made = backward(module)
         return module, lambda: made(module(batch), fabric)
 
-    def theirs(backward: Callable[..., None], method: Any) -> tuple[nn.Module, Callable[[], None]]:
+    def by_hand(backward: Callable[..., None], method: Any) -> tuple[nn.Module, Callable[[], None]]:
         model = Plain(ours(lambda _: Sum())[0])
-        return model, lambda: backward(model, method, inputs, targets)
+        shared = list(model.trunk.parameters())
+        return model, lambda: backward(*model(inputs, targets), shared, method)
+
+    def same_module(backward: Callable[..., None], method: Any) -> tuple[nn.Module, Callable[[], None]]:
+        module = ours(lambda _: Sum())[0]
+        module.keeps_representation = backward is torchjd_backward
+        shared = module.shared_parameters()
+
+        def step() -> None:
+            losses = list(module(batch).values())
+            features = module.representation.features if module.representation else None
+            module.representation = None
+            backward(features, losses, shared, method)
+
+        return module, step
 
     made = {"plain sum": ours(lambda _: Sum())}
     for name, method in methods.items():
@@ -114,8 +127,9 @@ def measure(count: int, methods: dict[str, Callable[[], Any]], times: int, round
             made[f"{name}, ours, Gramian only"] = ours(
                 lambda module, method=method: Balanced(method(), module, gramian_only=True)
             )
-        made[f"{name}, torchjd"] = theirs(torchjd_backward, method())
-        made[f"{name}, loop"] = theirs(loop_backward, method())
+        for other, backward in (("torchjd", torchjd_backward), ("loop", loop_backward)):
+            made[f"{name}, {other}"] = same_module(backward, method())
+            made[f"{name}, {other} by hand"] = by_hand(backward, method())
         if name not in DRAWING:
             check_same(made, name)
     seconds = take_turns({name: training(module, step, times) for name, (module, step) in made.items()}, rounds)
@@ -126,7 +140,8 @@ def measure(count: int, methods: dict[str, Callable[[], Any]], times: int, round
         found[f"{count} tasks, {name}"] = f"{1000 * seconds[name] / times:.2f} ms, {memory:.1f} MiB"
     for name in methods:
         mine = seconds[f"{name}, ours"]
-        ratios = [f"torchjd {seconds[f'{name}, torchjd'] / mine:.1f}", f"loop {seconds[f'{name}, loop'] / mine:.1f}"]
+        others = ("torchjd", "loop", "torchjd by hand", "loop by hand")
+        ratios = [f"{other} {seconds[f'{name}, {other}'] / mine:.2f}" for other in others]
         found[f"{count} tasks, {name}, times ours"] = ", ".join(ratios)
         if (at := f"{name}, ours at the representation") in seconds:
             found[f"{count} tasks, {name}, at the representation"] = (
@@ -139,7 +154,8 @@ def measure(count: int, methods: dict[str, Callable[[], Any]], times: int, round
 def check_same(made: dict[str, tuple[nn.Module, Callable[[], None]]], name: str) -> None:
     """All put the same gradient into the first layer."""
     gradients = []
-    for which in ("ours", "torchjd", "loop", *(["ours, Gramian only"] if name in GRAMIAN else [])):
+    others = ("torchjd", "loop", "torchjd by hand", "loop by hand")
+    for which in ("ours", *others, *(["ours, Gramian only"] if name in GRAMIAN else [])):
         module, step = made[f"{name}, {which}"]
         module.zero_grad()
         step()

@@ -27,6 +27,19 @@ def test_gaussian_agrees_with_scipy() -> None:
     )
 
 
+@pytest.mark.parametrize("targets", [None, 3])
+@pytest.mark.parametrize("variance", [0.5, 2.0, None])
+def test_the_log_probability_of_a_gaussian_is_that_of_its_distribution(
+    targets: int | None, variance: float | None
+) -> None:
+    likelihood = Gaussian(targets, variance)
+    raw = torch.randn(2, 4, likelihood.outputs, dtype=torch.float64)
+    y = torch.randn(2, 4, *([] if targets is None else [targets]), dtype=torch.float64)
+    examples = Examples(y, y, torch.arange(4) < torch.tensor([[2], [4]]))
+    each = likelihood.distribution(raw).log_prob(y)
+    assert_close(likelihood.log_prob(raw, examples), torch.stack([each[0, :2].sum(), each[1].sum()]))
+
+
 def test_half_variance_is_the_squared_error() -> None:
     raw, y = torch.randn(1, 5, 1), torch.randn(1, 5)
     loss = -Gaussian().log_prob(raw, Examples.of(raw, y), reduction="mean")

@@ -97,7 +97,8 @@ def test_the_update_is_that_of_the_whole_jacobian(name: str, options: dict[str, 
     whole = Balanced(METHODS[name]().double(), made(), **options)
     alone = Balanced(METHODS[name]().double(), made(), gramian_only=True, **options)
     for mine, other in zip(stepped(alone, batches, fabric), stepped(whole, batches, fabric), strict=True):
-        assert_close(mine, other, rtol=1e-9, atol=1e-10 if name == "NashMTL" else 1e-11)  # its solver's steps add up
+        # What the solver of Nash-MTL starts from is as exact as its own tolerance.
+        assert_close(mine, other, rtol=1e-6 if name == "NashMTL" else 1e-9, atol=1e-8 if name == "NashMTL" else 1e-11)
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -9,9 +9,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from quickstudy.networks.vectorised import in_func
 from quickstudy.tasks.batch import Examples, Tree, masked_to_zero
 
-__all__ = ["Labels", "NamedBatch", "Rows", "SharedBatch", "rows"]
+__all__ = ["Labels", "NamedBatch", "Rows", "SharedBatch", "hidden", "rows"]
 
 NamedBatch: TypeAlias = dict[str, Examples]
 """Some examples of every named task; the task axis of each has length one."""
@@ -73,7 +74,7 @@ class Rows:
 
 
 def rows(batch: Any) -> Rows:
-    """The one view of both kinds of batch; padding is inert in it.
+    """The one view of both kinds of batch, whose inputs are zeros where there is padding.
 
     Raises:
         TypeError: the batch is of another type.
@@ -92,18 +93,13 @@ def rows(batch: Any) -> Rows:
         lengths = {task: those.mask.shape[1] for task, those in examples.items()}
         raise ValueError(f"the tasks of a batch must have equally many (masked) examples, got {lengths}")
     masks = torch.cat([those.mask for those in examples.values()])
-    targets = [those.y for those in examples.values()]
-    if all(isinstance(y, Tensor) and (y.shape, y.dtype) == (targets[0].shape, targets[0].dtype) for y in targets):
-        targets = list(masked_to_zero(torch.cat(targets), masks).split(len(targets[0])))  # all at once
-    else:
-        targets = [masked_to_zero(y, those.mask) for y, those in zip(targets, examples.values(), strict=True)]
     labels = {
         task: Labels(
-            y,
+            those.y,
             those.mask,
             batch.count[task] if isinstance(batch, SharedBatch) else those.mask.sum(1).to(torch.float32),
         )
-        for y, (task, those) in zip(targets, examples.items(), strict=True)
+        for task, those in examples.items()
     }
     if isinstance(batch, SharedBatch):
         mask, x, of = masks.any(0, keepdim=True), batch.x, [0] * len(examples)
@@ -111,4 +107,11 @@ def rows(batch: Any) -> Rows:
         # One pass for all: the tasks become the task axis, so that normalization keeps them apart.
         mask, of = masks, list(range(len(examples)))
         x = tree_map(lambda *leaves: torch.cat(leaves), *(those.x for those in examples.values()))
-    return Rows(masked_to_zero(x, mask), mask, of, labels)
+    return Rows(hidden(x, mask), mask, of, labels)
+
+
+def hidden(tree: Tree, mask: Bool[Tensor, "row n"]) -> Tree:
+    """`tree` with zeros where `mask` is False, and itself where there is nothing to hide and that is quickly known."""
+    if mask.device.type == "cpu" and not (torch.compiler.is_compiling() or in_func()) and mask.all():
+        return tree
+    return masked_to_zero(tree, mask)

@@ -32,9 +32,10 @@ class Parallel(nn.Module):
 
     def leaves(self, numbers: Sequence[int] | None) -> tuple[Tensor, Tensor]:
         """Weight and bias of the layers with these numbers, or of all."""
-        if numbers is None or list(numbers) == list(range(len(self.weight))):
-            return self.weight, self.bias
-        return self.weight[list(numbers)], self.bias[list(numbers)]
+        weight, bias = self.weight, self.bias
+        if numbers is None or list(numbers) == list(range(len(weight))):
+            return weight, bias
+        return weight[list(numbers)], bias[list(numbers)]
 
     def forward(
         self, x: Float[Tensor, "each *n inputs"], numbers: Sequence[int] | None = None
@@ -49,7 +50,7 @@ class Parallel(nn.Module):
             raw = cast(Tensor, _Views.apply(flat, weight, bias))
         else:
             raw = torch.baddbmm(bias[:, None], flat, weight)
-        return raw.unflatten(1, x.shape[1:-1])
+        return raw.view(len(raw), *x.shape[1:-1], weight.shape[-1])
 
 
 def _same_input(
@@ -57,7 +58,7 @@ def _same_input(
 ) -> Float[Tensor, "copy n outputs"]:
     """Layers that all see one input, as one product: many times faster than a batched one of narrow layers."""
     raw = torch.addmm(bias.reshape(-1, 1), weight.mT.flatten(0, 1), x.mT)
-    return raw.unflatten(0, (len(weight), weight.shape[-1])).mT
+    return raw.view(len(weight), weight.shape[-1], len(x)).mT
 
 
 class _Views(torch.autograd.Function):

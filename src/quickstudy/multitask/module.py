@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.utils._pytree import tree_leaves
 
-from quickstudy.multitask.batch import NamedBatch, Rows, SharedBatch, rows
+from quickstudy.multitask.batch import NamedBatch, Rows, SharedBatch, hidden, rows
 from quickstudy.multitask.heads import Heads, Parallel, check_widths, of_rows
 from quickstudy.multitask.objective import Objective
 from quickstudy.multitask.representation import Representation
 from quickstudy.networks import Network, as_network, evaluating
 from quickstudy.rebuild import describe
-from quickstudy.tasks.batch import Examples, Tree, masked_to_zero
+from quickstudy.tasks.batch import Examples, Tree
 from quickstudy.tasks.likelihood import Likelihood, Reduction
 
 __all__ = ["NamedModule", "Objectives"]
@@ -107,8 +107,7 @@ class NamedModule(nn.Module, ABC):
             return self.heads(copies, tasks)
         raw = self.heads(features if len(features) == 1 else of_rows(features, of), tasks)
         if kept:
-            with torch.no_grad():
-                weight, _ = cast(Parallel, cast(Heads, self.heads).layers[0]).leaves(tasks)
+            weight, _ = cast(Parallel, cast(Heads, self.heads).layers[0]).leaves(tasks)
             self.representation = Representation(features, tuple(of), raw, weight.detach())
         return raw
 
@@ -153,16 +152,17 @@ class NamedModule(nn.Module, ABC):
         for places in groups.values():
             members = [view.labels[names[place]] for place in places]
             likelihood = self.objectives[names[places[0]]].likelihood
-            y, mask = torch.cat([one.y for one in members]), torch.cat([one.mask for one in members])
+            mask = torch.cat([one.mask for one in members])
+            y = hidden(torch.cat([one.y for one in members]), mask)
             outputs = (raw if len(places) == len(names) else raw[places])[..., : likelihood.outputs]
             loss = -likelihood.log_prob(outputs, Examples(y, y, mask), None, "sum")
             if self.reduction == "mean":
                 count = torch.cat([one.count for one in members])
-                loss = loss / torch.where(count > 0, count, torch.ones_like(count)).to(loss.dtype)
+                loss = loss / torch.where(count > 0, count, 1).to(loss.dtype)
             weights = [self.objectives[names[place]].weight for place in places]
             if any(weight != 1 for weight in weights):
                 loss = loss * torch.tensor(weights, dtype=loss.dtype, device=loss.device)
-            losses.update({names[place]: loss[number] for number, place in enumerate(places)})
+            losses.update(zip((names[place] for place in places), loss.unbind(), strict=True))
         return {task: losses[task] for task in names}
 
     def predict(self, task: str, x: Tree, mask: Bool[Tensor, "1 n"] | None = None) -> Distribution:
@@ -177,7 +177,7 @@ class NamedModule(nn.Module, ABC):
         number = self._number(task)
         first = tree_leaves(x)[0]
         mask = torch.ones(first.shape[:2], dtype=torch.bool, device=first.device) if mask is None else mask
-        x = masked_to_zero(x, mask)
+        x = hidden(x, mask)
         raw = self.raw(x, mask, [number], [0])
         raw = self._as_logged(raw, x, [number], [0]) if logged else raw
         likelihood = self.objectives[task].likelihood
@@ -197,7 +197,7 @@ class NamedModule(nn.Module, ABC):
             for first in range(0, tasks.size, batch_size):
                 for task, those in tasks.draw(first, min(batch_size, tasks.size - first), 0).items():
                     those = those.to(device)
-                    raw = self.raw(masked_to_zero(those.x, those.mask), those.mask, [self._number(task)], [0])
+                    raw = self.raw(hidden(those.x, those.mask), those.mask, [self._number(task)], [0])
                     kept.setdefault(task, []).append((raw[0], those.y[0], those.mask[0]))
         scored = {}
         for task, parts in kept.items():

@@ -43,6 +43,12 @@ _OURS: dict[type[nn.Module], Callable[[Any, Tensor], Tensor]] = {
     aggregation.DualProj: lambda method, gram: method.gramian_weighting(_unit(gram)),
 }
 
+# Methods that draw nothing at random, by their very class.
+_DRAWS_NOTHING = {
+    *(aggregation.MGDA, aggregation.IMTLG, aggregation.AlignedMTL, aggregation.UPGrad, aggregation.DualProj),
+    *(aggregation.CAGrad, aggregation.Constant, aggregation.Mean, aggregation.Sum),
+}
+
 
 class LossWeighting(nn.Module, ABC):
     """A method of weighing losses by their values and the norms of their gradients; `GradNorm` is one."""
@@ -314,6 +320,8 @@ class Balanced(Backward):
 
     def _seeded(self, ask: Callable[[], Tensor], fabric: Fabric) -> Tensor:
         """Methods that draw at random must draw the same in every process: from the seed of the first one's step."""
+        if type(self.method) in _DRAWS_NOTHING:
+            return ask()
         seed = fabric.broadcast(torch.initial_seed()) if fabric.world_size > 1 else torch.initial_seed()
         if fabric.device.type == "cpu":
             # The same as below without asking after every other device, which takes longer than most methods.
