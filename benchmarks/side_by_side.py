@@ -17,11 +17,15 @@ RESULTS = Path(__file__).parents[1] / "results"
 def take_turns(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Median seconds of a call of each; every round lets everyone run once, after two rounds that do not count.
 
+    What ran before decides what is in the caches. So every round begins with another, and every second goes backwards.
     A call ends when a GPU, where there is one, has done what it was told.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(rounds + 2):
-        for name, run in contestants.items():
+        first = turn % len(contestants)
+        order = [*contestants][first:] + [*contestants][:first]
+        for name in reversed(order) if turn % 2 else order:
+            run = contestants[name]
             start = time.perf_counter()
             run()
             finish()
