@@ -1,9 +1,12 @@
 import json
 import sys
+from io import StringIO
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+import quickstudy as qs
 from quickstudy import __version__, cli
 from quickstudy.recipes import recipes
 from recipes.brief import make_brief
@@ -78,6 +81,28 @@ def test_reports_are_made_again(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert call(monkeypatch, "report") == 2
 
 
+def test_rows_are_predicted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    lines = [f"{row % 9},{row % 5},{row % 4}" for row in range(90)]
+    (tmp_path / "t.csv").write_text("\n".join(["shop,price,sold", *lines]))
+    source = qs.tasks.from_table(tmp_path / "t.csv", task="shop", target="sold", kind="regression")
+    learner = qs.learners.NearestNeighbour(likelihood=qs.tasks.Gaussian())
+    model = qs.save(qs.estimators.TablePredictor.of(learner, source), tmp_path / "predictor")
+    (tmp_path / "new.csv").write_text("sold,shop,price\n3,new,1\n,new,1\n2,old,9\n,old,7\n")
+    expected = "row,shop,sold\n1,new,3.0\n3,old,2.0\n"
+    assert call(monkeypatch, "predict", str(model), str(tmp_path / "new.csv")) == 0
+    assert rounded(capsys.readouterr().out) == expected
+    assert call(monkeypatch, "predict", str(model), str(tmp_path / "new.csv"), "--out", str(tmp_path / "p.csv")) == 0
+    assert rounded((tmp_path / "p.csv").read_text()) == expected
+    qs.save(learner, tmp_path / "learner")
+    assert call(monkeypatch, "predict", str(tmp_path / "learner"), str(tmp_path / "new.csv")) == 2
+    assert "is of the class NearestNeighbour, which knows nothing of tables" in capsys.readouterr().err
+
+
+def rounded(text: str) -> str:
+    """A file of predictions, in digits that float32 has."""
+    return pd.read_csv(StringIO(text), index_col="row").round(4).to_csv()
+
+
 def test_options_are_the_recipes_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     call(
         monkeypatch,
@@ -118,6 +143,7 @@ def test_options_are_the_recipes_settings(monkeypatch: pytest.MonkeyPatch, tmp_p
         (["compare", "glyphs-compare", "--steps", "-5"], "steps must be at least 1, got -5"),
         (["run", "sinusoid-maml", "--shots", "-3"], "shots must not be negative"),
         (["run", "own-tasks"], "own-tasks needs --data"),
+        (["predict", "no", "t.csv"], "no saved module at no.safetensors"),
         (["report", "."], "has no result.json: no run was written to it"),
     ],
 )

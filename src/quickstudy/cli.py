@@ -1,4 +1,4 @@
-"""The command: `quickstudy list`, `quickstudy run RECIPE`, `quickstudy compare RECIPE`, `quickstudy report DIR…`.
+"""The command: `quickstudy list`, `run RECIPE`, `compare RECIPE`, `report DIR…` and `predict PREDICTOR TABLE`.
 
 Every recipe is a subcommand of `run` and of `compare`, whose options are the fields of the recipe's settings.
 """
@@ -20,8 +20,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from quickstudy import __version__
+from quickstudy.estimators import TablePredictor, TargetsPredictor
+from quickstudy.files import write_text
 from quickstudy.learners import Learner
-from quickstudy.rebuild import registered
+from quickstudy.rebuild import load, registered
 from quickstudy.recipes import Recipe, recipes, report, run
 from quickstudy.reporting import tables
 from quickstudy.training import NonFiniteLossError, reuse_memory
@@ -87,6 +89,27 @@ def report_of_runs(
     path = out or (folders[0] / "report.html" if len(folders) == 1 else Path("report.html"))
     report(folders, path)
     console.print(f"report: {path}", soft_wrap=True)
+
+
+@app.command("predict")
+def predict_rows(
+    model: Annotated[Path, typer.Argument(metavar="PREDICTOR", help="The predictor.safetensors of a run.")],
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="A CSV file with the columns that it was trained on.")],
+    out: Annotated[Path | None, typer.Option(help="The CSV file of predictions; by default they are printed.")] = None,
+) -> None:
+    """Predict what a table leaves empty: of own-tasks the target, where there is none; of when-to-share all targets."""
+    predictor = load(model)
+    if not isinstance(predictor, TablePredictor | TargetsPredictor):
+        raise ValueError(
+            f"{model} is of the class {type(predictor).__name__}, which knows nothing of tables; give the "
+            "predictor.safetensors of a run of own-tasks or when-to-share, or save a TablePredictor"
+        )
+    found = predictor.predict(table).to_csv(index_label="row")
+    if out is None:
+        sys.stdout.write(found)
+    else:
+        write_text(out, found)
+        console.print(f"predictions: {out}", soft_wrap=True)
 
 
 def _first_line(cls: type) -> str:

@@ -32,13 +32,14 @@ def test_values_are_those_of_the_table() -> None:
     assert isinstance(tasks, TableTasks)
     kinds = {task: (type(it.likelihood), it.metric) for task, it in tasks.objectives.items()}
     assert kinds == {"ill": (Bernoulli, "auc"), "grade": (Categorical, "accuracy"), "pressure": (Gaussian, "rmse")}
-    assert tasks.about["ill"] == {"classes": ["no", "yes"]}
-    assert tasks.about["grade"]["classes"] == ["1", "2", "3", "4", "5"]
+    ill, grade, pressure = tasks.targets
+    assert ill.classes == ["no", "yes"]
+    assert grade.classes == ["1", "2", "3", "4", "5"]
     splits = [split for split in (tasks.train, tasks.validation, tasks.test) if isinstance(split, SharedSplit)]
     assert [split.size for split in splits] == [120, 40, 40]
     # The first column of the inputs is the row number, standardised with those of the training rows.
     train = splits[0]
-    mean, std = tasks.about["pressure"]["mean"], tasks.about["pressure"]["std"]
+    mean, std = pressure.mean, pressure.std
     places: list[int] = []
     for split in splits:
         number = split.x[:, 0].double()

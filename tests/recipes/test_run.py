@@ -142,6 +142,11 @@ def test_your_own_table(target: str, tmp_path: Path) -> None:
     metric = "mse" if target == "effect" else "accuracy"
     assert f"own.{metric}" in result["metrics"]
     assert result["metrics"][f"own.{metric}"]["tasks"] == 5
+    # What is left beside the weights takes the table as it is.
+    predictor = qs.load(tmp_path / "run" / "in-context" / "seed0" / "predictor.safetensors")
+    rows = pd.read_csv(tmp_path / "t.csv")
+    rows.loc[::3, target] = None
+    assert len(predictor.predict(rows)) == len(rows[::3])
 
 
 def test_your_own_folder(tmp_path: Path) -> None:

@@ -58,6 +58,9 @@ def test_every_target_has_a_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert module.tasks == ("weight", "height", "well")
     assert isinstance(module.parts[0], SharedBottom)
     assert module.parts[0].network.inputs == 4  # the ignored column is not read
+    predictor = qs.load(place / "alone" / "seed0" / "predictor.safetensors")
+    rows = pd.read_csv(made.settings.data).drop(columns=["weight", "height", "well"])
+    assert list(predictor.predict(rows).columns) == ["weight", "height", "well", "well: no", "well: yes"]
     # The page again from disk, without training.
     monkeypatch.setattr(sharing.Watched, "__call__", None)
     report([place], tmp_path / "again.html")

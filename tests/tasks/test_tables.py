@@ -89,7 +89,7 @@ def test_a_wrong_column_suggests_the_nearest(tmp_path: Path) -> None:
 
 
 def test_a_constant_target_is_an_error() -> None:
-    with pytest.raises(ValueError, match="'dose' has one value in all training tasks"):
+    with pytest.raises(ValueError, match="'dose' has one value in training"):
         from_table(frame().assign(dose=1.5), task="patient", target="dose")
 
 

@@ -1,6 +1,7 @@
-"""Learners with the face of scikit-learn: `fit` adapts to a table, `predict` asks about rows."""
+"""What takes tables as they are: learners with the face of scikit-learn, and predictors that keep their columns."""
 
 from quickstudy.estimators.in_context_classifier import InContextClassifier
 from quickstudy.estimators.in_context_regressor import InContextRegressor
+from quickstudy.estimators.table_predictor import TablePredictor, TargetsPredictor
 
-__all__ = ["InContextClassifier", "InContextRegressor"]
+__all__ = ["InContextClassifier", "InContextRegressor", "TablePredictor", "TargetsPredictor"]

@@ -15,7 +15,9 @@ from quickstudy.multitask.from_targets import part_rows, split_targets
 from quickstudy.multitask.named import NamedTasks
 from quickstudy.multitask.objective import Objective
 from quickstudy.tasks.likelihood import Bernoulli, Categorical, Gaussian
-from quickstudy.tasks.tables import check_columns, class_numbers, kind_of, read_table, table_features
+from quickstudy.tasks.table_columns import TableColumns
+from quickstudy.tasks.table_file import check_columns, read_table
+from quickstudy.tasks.table_target import TableTarget, kind_of
 
 __all__ = ["TableTasks", "tasks_from_table"]
 
@@ -27,12 +29,13 @@ class TableTasks(NamedTasks):
     Attributes:
         objectives: of every task: a yes or no (scored by AUC), classes (accuracy), or a number (rmse, in standard
             deviations of the training targets).
-        about: by task, its `classes` in the order of their numbers, or the `mean` and `std` that its targets were
-            standardised with.
+        columns: how the features became numbers.
+        targets: what the numbers of every task's targets mean.
     """
 
     objectives: dict[str, Objective]
-    about: dict[str, dict[str, Any]]
+    columns: TableColumns
+    targets: list[TableTarget]
 
 
 def tasks_from_table(
@@ -84,39 +87,34 @@ def tasks_from_table(
     if not chosen:
         raise ValueError("targets names all columns of the table; none is left to predict them from")
     rows = part_rows(len(frame), validation, test, seed)
-    known, objectives, about = {}, {}, {}
+    known, objectives, meanings = {}, {}, []
     for target in targets:
-        known[target], objectives[target], about[target] = _target(frame[target], rows)
-    x = as_inputs(table_features(frame[chosen].reset_index(drop=True), rows["train"]), "the table")
-    parts = split_targets(x, known, rows)
-    return TableTasks(parts.train, parts.validation, parts.test, objectives, about)
+        known[target], objectives[target], meaning = _target(frame[target], rows)
+        meanings.append(meaning)
+    columns = TableColumns.learned(frame[chosen].reset_index(drop=True), rows["train"])
+    parts = split_targets(as_inputs(columns(frame), "the table"), known, rows)
+    return TableTasks(parts.train, parts.validation, parts.test, objectives, columns, meanings)
 
 
 def _target(
     column: pd.Series, rows: Mapping[str, NDArray[np.int64]]
-) -> tuple[tuple[NDArray[Any], NDArray[np.bool_]], Objective, dict[str, Any]]:
-    """Targets and which there are, what they mean, and how they were made."""
+) -> tuple[tuple[NDArray[Any], NDArray[np.bool_]], Objective, TableTarget]:
+    """Targets and which there are, what is asked of them, and what their numbers mean."""
     name, there = str(column.name), column.notna().to_numpy()
     if not there.any():
         raise ValueError(f"the target {name!r} has no value at all; leave it out")
     seen = column[there]
-    training = there[rows["train"]]
-    if seen.nunique() == 2 or kind_of(seen) == "classification":
-        classes, numbers = class_numbers(seen)
-        y = np.zeros(len(column), dtype=np.int64)
-        y[there] = numbers
-        if len(np.unique(y[rows["train"]][training])) < 2:
-            raise ValueError(f"the target {name!r} has one value in all training rows; there is nothing to predict")
-        binary = len(classes) == 2
-        objective = Objective(Bernoulli(), metric="auc") if binary else Objective(Categorical(len(classes)))
-        known = as_targets(name, y.astype(np.float32) if binary else y, there, len(y))
-        return known, objective, {"classes": classes}
-    values = pd.to_numeric(column).to_numpy(np.float64, na_value=np.nan)
-    if not np.isfinite(values[there]).all():
-        raise ValueError(f"the target {name!r} has values that are not finite; remove those rows")
-    mine = values[rows["train"]][training]
-    mean, std = (float(mine.mean()), float(mine.std())) if len(mine) else (0.0, 0.0)
-    if std == 0:
+    training = np.isin(np.arange(len(column)), rows["train"])[there]
+    kind = "classification" if seen.nunique() == 2 else kind_of(seen)
+    meaning = TableTarget.learned(seen, training, kind)
+    numbers = meaning(seen)
+    if len(np.unique(numbers[training])) < 2:
         raise ValueError(f"the target {name!r} has one value in all training rows; there is nothing to predict")
-    standardised = ((values - mean) / std).astype(np.float32)
-    return as_targets(name, standardised, None, len(values)), Objective(Gaussian()), {"mean": mean, "std": std}
+    binary = meaning.classes is not None and len(meaning.classes) == 2
+    y = np.zeros(len(column), dtype=np.float32 if meaning.classes is None or binary else np.int64)
+    y[there] = numbers
+    if meaning.classes is None:
+        objective = Objective(Gaussian())
+    else:
+        objective = Objective(Bernoulli(), metric="auc") if binary else Objective(Categorical(len(meaning.classes)))
+    return as_targets(name, y, there, len(y)), objective, meaning

@@ -27,9 +27,9 @@ from quickstudy.recipes.recipe import Contestant, Recipe, Training
 from quickstudy.tasks import TaskSource
 from quickstudy.training import fit
 
-__all__ = ["WEIGHTS", "OneRun", "with_weights"]
+__all__ = ["PREDICTOR", "WEIGHTS", "OneRun", "with_weights"]
 
-WEIGHTS = "learner.safetensors"
+WEIGHTS, PREDICTOR = "learner.safetensors", "predictor.safetensors"
 _PROBED = 100  # test tasks that failure probes are made on, and that adaptation is followed on
 
 
@@ -62,6 +62,8 @@ class OneRun:
         learner, seconds = self._trained()
         learner = learner.to("cpu").eval()
         save(learner, weights)
+        if (predictor := self.recipe.predictor(learner)) is not None:
+            save(predictor, self.folder / PREDICTOR)
         scores = self._scored(learner, tests)
         write_text(timed, json.dumps(seconds))
         save_scores(scores, scored)

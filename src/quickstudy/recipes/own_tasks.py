@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from quickstudy.estimators import TablePredictor
 from quickstudy.learners import (
     MAML,
     CompletePooling,
     FineTuning,
     FromScratch,
     InContextTransformer,
+    Learner,
     LogisticRegression,
     NearestNeighbour,
     PrototypicalNetwork,
@@ -17,7 +19,7 @@ from quickstudy.learners import (
 from quickstudy.networks import MLP, Conv4
 from quickstudy.recipes.plain_transfer import plain_transfer
 from quickstudy.recipes.recipe import Contestant, Recipe, Training, option, recipe
-from quickstudy.tasks import ClassPool, TaskSource, from_folder, from_table, likelihood_for
+from quickstudy.tasks import ClassPool, TableSource, TaskSource, from_folder, from_table, likelihood_for
 
 __all__ = ["OwnTasks"]
 
@@ -76,6 +78,9 @@ class OwnTasks(Recipe):
 
     def tests(self) -> dict[str, TaskSource]:
         return {"own": self._source}
+
+    def predictor(self, learner: Learner) -> TablePredictor | None:
+        return TablePredictor.of(learner, self._source) if isinstance(self._source, TableSource) else None
 
     def contestants(self) -> dict[str, Contestant]:
         source, steps = self._source, self.settings.steps

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
@@ -187,6 +188,12 @@ class Recipe(ABC):
 
     def answer(self, outcomes: Mapping[str, Outcome]) -> str | None:
         """What came out, in a sentence or two; None for the usual verdict."""
+        return None
+
+    def predictor(self, learner: Any) -> nn.Module | None:
+        """What a run leaves beside the weights for `quickstudy predict`: the learner with all that raw data must go
+        through. None where the data come ready.
+        """
         return None
 
     def figures(self, learners: Mapping[str, Any]) -> list[Panel]:

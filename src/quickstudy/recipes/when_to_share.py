@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from quickstudy.estimators import TargetsPredictor
 from quickstudy.evaluation import SharingReport, company_folder, sharing_report
 from quickstudy.evaluation.sharing import Relations
 from quickstudy.multitask import (
@@ -24,7 +25,7 @@ from quickstudy.recipes.named_recipe import NamedContestant, NamedRecipe, NamedT
 from quickstudy.recipes.named_run import NamedRun
 from quickstudy.recipes.recipe import Training, option, recipe
 from quickstudy.reporting import Outcome, Panel, sharing_panels
-from quickstudy.tasks.tables import check_columns, read_table
+from quickstudy.tasks.table_file import check_columns, read_table
 from quickstudy.training import read_log
 
 __all__ = ["SharingRun", "WhenToShare"]
@@ -98,12 +99,12 @@ class WhenToShare(NamedRecipe):
     def tests(self) -> dict[str, NamedTest]:  # type: ignore[override]
         tests, tasks = super().tests(), self.tasks
         assert isinstance(tasks, TableTasks)
-        for task, about in tasks.about.items():
-            if task in tests:
-                tests[task].protocol.update(
-                    {"unit": f"{about['std']:.4g}, its standard deviation"}
-                    if "std" in about
-                    else {"classes": ", ".join(about["classes"])}
+        for target in tasks.targets:
+            if target.name in tests:
+                tests[target.name].protocol.update(
+                    {"unit": f"{target.std:.4g}, its standard deviation"}
+                    if target.classes is None
+                    else {"classes": ", ".join(target.classes)}
                 )
         return tests
 
@@ -140,6 +141,10 @@ class WhenToShare(NamedRecipe):
         everyone = list(range(len(self._targets)))
         companies = {_TOGETHER: [everyone], _GROUPED: self.found.groups, _ALONE: [[number] for number in everyone]}
         return [company_folder(self._folder, company, seed) for company in companies[name]]
+
+    def predictor(self, learner: NamedModule) -> TargetsPredictor:
+        assert isinstance(self.tasks, TableTasks)
+        return TargetsPredictor.of(learner, self.tasks)
 
     def answer(self, outcomes: Mapping[str, Outcome]) -> str:
         assert self.found is not None

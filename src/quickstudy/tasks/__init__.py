@@ -30,7 +30,9 @@ from quickstudy.tasks.sawtooths import SawtoothSplit, sawtooths
 from quickstudy.tasks.sequences import LabelledSequences, Renamed
 from quickstudy.tasks.sinusoids import SinusoidSplit, sinusoids
 from quickstudy.tasks.source import Kind, Sampler, Split, TaskSource
-from quickstudy.tasks.tables import from_table
+from quickstudy.tasks.table_columns import TableColumns
+from quickstudy.tasks.table_target import TableTarget
+from quickstudy.tasks.tables import TableSource, from_table
 from quickstudy.tasks.tabular_prior import TabularPriorSplit, tabular_prior
 from quickstudy.tasks.transforms import ColourJitter, HorizontalFlip, QuarterTurns, Rotation, Shift, Transform
 
@@ -74,6 +76,9 @@ __all__ = [
     "Shift",
     "SinusoidSplit",
     "Split",
+    "TableColumns",
+    "TableSource",
+    "TableTarget",
     "TabularPriorSplit",
     "TaskBatch",
     "TaskSource",

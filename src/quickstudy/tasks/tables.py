@@ -1,6 +1,5 @@
 """Tasks from a table: one row an example, one column the task that it belongs to."""
 
-import difflib
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,22 +7,39 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from sklearn.compose import make_column_transformer
-from sklearn.impute import SimpleImputer
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from quickstudy.arguments import check_real, check_seed
 from quickstudy.tasks.collection import Labels, check_kind, collections, part_tasks
-from quickstudy.tasks.source import Kind, TaskSource
+from quickstudy.tasks.source import Kind, Split, TaskSource
+from quickstudy.tasks.table_columns import TableColumns
+from quickstudy.tasks.table_file import check_columns, read_table
+from quickstudy.tasks.table_target import TableTarget, kind_of
 
-__all__ = ["check_columns", "class_numbers", "from_table", "kind_of", "read_table", "table_features"]
+__all__ = ["TableSource", "from_table"]
 
-# An integer target with more values than this is taken for a quantity.
-_MOST_CLASSES = 20
-# A text with more values than this is a name or a date; the rarer ones share a column.
-_MOST_VALUES = 101
+
+class TableSource(TaskSource):
+    """Tasks that were made of a table.
+
+    Args:
+        train, validation, test, protocol: as those of any `TaskSource`.
+        task: the column that names the task.
+        columns: how the features became numbers.
+        target: what the numbers of the target mean.
+    """
+
+    def __init__(
+        self,
+        train: Split,
+        validation: Split,
+        test: Split,
+        protocol: dict[str, Any],
+        task: str,
+        columns: TableColumns,
+        target: TableTarget,
+    ) -> None:
+        super().__init__(train, validation, test, protocol)
+        self.task, self.columns, self.target = task, columns, target
 
 
 def from_table(
@@ -38,7 +54,7 @@ def from_table(
     validation: float = 0.2,
     test: float = 0.2,
     seed: int = 0,
-) -> TaskSource:
+) -> "TableSource":
     """Tasks from a CSV file or a data frame: the rows that share a value in the column `task` are one task.
 
     Numbers are standardised and missing ones set to the median (with a column that says so), text becomes one column
@@ -55,7 +71,8 @@ def from_table(
         shots, labels, validation, test, seed: as in `from_arrays`.
 
     Returns:
-        The tasks. `protocol` holds `target_mean` and `target_std` (regression) or `classes` (classification).
+        The tasks, and what rows that come later must go through (`estimators.TablePredictor`). `protocol` holds
+        `target_mean` and `target_std` (regression) or `classes` (classification).
 
     Warns:
         UserWarning: rows without a task or a target; a column of words that most likely are no categories; tasks of
@@ -99,138 +116,15 @@ def from_table(
     chosen = [column for column in frame.columns if column not in (task, target)] if features is None else features
     if not list(chosen):
         raise ValueError(f"the table has no columns but {task!r} and {target!r}; none is left to predict from")
-    x = table_features(frame[list(chosen)], training)
-    protocol: dict[str, Any] = {"data": "table", "task": task, "target": target, "split_seed": seed}
+    columns = TableColumns.learned(frame[list(chosen)], training)
     kind = kind_of(frame[target]) if kind is None else kind
-    if kind == "classification":
-        protocol["classes"], y = class_numbers(frame[target])
+    meaning = TableTarget.learned(frame[target], training, kind)
+    x, y = columns(frame), meaning(frame[target])
+    protocol: dict[str, Any] = {"data": "table", "task": task, "target": target, "split_seed": seed}
+    if meaning.classes is None:
+        protocol |= {"target_mean": meaning.mean, "target_std": meaning.std}
     else:
-        try:
-            y = pd.to_numeric(frame[target]).to_numpy(np.float64)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"the target {target!r} does not hold numbers, as regression wants: {error}") from error
-        if not np.isfinite(y).all():
-            raise ValueError(f"the target {target!r} has values that are not finite; remove those rows")
-        mean, std = float(y[training].mean()), float(y[training].std())
-        if std == 0:
-            raise ValueError(f"the target {target!r} has one value in all training tasks; there is nothing to predict")
-        y = (y - mean) / std
-        protocol |= {"target_mean": mean, "target_std": std}
+        protocol["classes"] = meaning.classes
     pairs = [(x[index], y[index]) for index in rows]
-    return collections(pairs, parts, kind, shots, labels, protocol)
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """A CSV file with a header.
-
-    Raises:
-        FileNotFoundError, ValueError: there is none, or it is no table.
-    """
-    if not path.exists():
-        raise FileNotFoundError(f"no table at {path}")
-    try:
-        return pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as a table: {error}") from error
-
-
-def check_columns(frame: pd.DataFrame, roles: dict[str, str], features: Sequence[str] | None) -> None:
-    """Whether the table has the columns that are named; `roles` are names by what they are given for.
-
-    Raises:
-        ValueError: one is missing (the nearest name is suggested), or is target and feature at once.
-    """
-    names = [*roles.items(), *(("features", name) for name in features or ())]
-    for role, name in names:
-        if name not in frame.columns:
-            near = difflib.get_close_matches(str(name), [str(column) for column in frame.columns], n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(map(str, frame.columns[:20]))}"
-            raise ValueError(f"{role} names the column {name!r}, which the table does not have{hint}")
-        if role == "features" and name in roles.values():
-            raise ValueError(f"features must not hold the task or target column {name!r}")
-
-
-def table_features(frame: pd.DataFrame, training: np.ndarray) -> np.ndarray:
-    """`[row, feature]`; what is fitted is fitted on the rows `training`."""
-    # Yes and no as numbers; pandas has two kinds, one of which knows missing values.
-    frame = frame.astype(dict.fromkeys(frame.select_dtypes(["bool", "boolean"]).columns, "Float64"))
-    numbers = list(frame.select_dtypes("number").columns)
-    words = [column for column in frame.columns if column not in numbers]
-    for column in numbers:
-        # Missing is NaN, and imputed; what is beyond float32 would be infinite to a learner.
-        if (frame[column].abs() > np.finfo(np.float32).max).any():
-            raise ValueError(f"the column {column!r} of the features has a value that is not finite as float32")
-    transform = make_column_transformer(
-        # The imputer would drop a column that is empty in the training tasks; without values it tells nothing.
-        (make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler()), numbers),
-        (
-            OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=_MOST_VALUES, sparse_output=False),
-            words,
-        ),
-    )
-    for word in words:
-        _warn_of_words(frame[word])
-    frame = frame.assign(
-        **{word: frame[word].astype(object).where(frame[word].notna(), "missing").astype(str) for word in words}
-    )
-    transform.fit(frame.iloc[training])
-    return np.asarray(transform.transform(frame), dtype=np.float64)
-
-
-def class_numbers(target: pd.Series) -> tuple[list[str], NDArray[np.int64]]:
-    """The names of the classes, in the order of their numbers, and the number of each row's; none is missing.
-
-    Raises:
-        ValueError: most rows have a class of their own.
-    """
-    if _is_number(target):
-        values, numbers = np.unique(target.to_numpy(np.float64) + 0.0, return_inverse=True)  # −0 is 0
-        names = [f"{value:.15g}" for value in values]
-    else:
-        words, numbers = np.unique(target.astype(str), return_inverse=True)
-        names = words.tolist()
-    if len(names) > max(_MOST_CLASSES, len(target) / 2):
-        hint = "" if _is_number(target) else _numbers_in(target.astype(str))
-        raise ValueError(
-            f"the target {str(target.name)!r} has {len(names)} different values in {len(target)} rows, such as "
-            f"{names[0]!r}: as classes, they cannot be learned{hint}"
-        )
-    return names, numbers
-
-
-def _is_number(column: pd.Series) -> bool:
-    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-
-
-def _warn_of_words(column: pd.Series) -> None:
-    """Say what most likely is no category, unless pandas was told that it is."""
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        return
-    words = column[column.notna()].astype(str)
-    count, values, hint = len(words), words.nunique(), _numbers_in(words)
-    if hint or values > max(_MOST_CLASSES, count / 2):
-        warnings.warn(
-            f"the column {str(column.name)!r} is taken for categories, of which it has {values} in {count} rows"
-            f"{hint or '; a name or a date tells nothing about other rows: leave it out of the features'}",
-            stacklevel=4,
-        )
-
-
-def _numbers_in(words: pd.Series) -> str:
-    """What to do about words most of which are numbers; nothing about others."""
-    other = words[pd.to_numeric(words.str.replace(",", ".", regex=False), errors="coerce").isna()]
-    if not len(words) or len(other) > len(words) / 2:
-        return ""
-    example = (other if len(other) else words).iloc[0]
-    return (
-        f"; most are numbers: if they are quantities, make it numeric (what is read as text is {example!r}), with "
-        "missing values empty; if they are none, make it pandas' category"
-    )
-
-
-def kind_of(target: pd.Series) -> Kind:
-    """Classification where the values are text, true/false, or at most 20 whole numbers."""
-    if not _is_number(target):
-        return "classification"
-    whole = (target == target.round()).all()
-    return "classification" if whole and target.nunique() <= _MOST_CLASSES else "regression"
+    source = collections(pairs, parts, kind, shots, labels, protocol)
+    return TableSource(source.train, source.validation, source.test, source.protocol, task, columns, meaning)

@@ -1,0 +1,77 @@
+"""Columns as numbers: what scikit-learn's own pipeline gives, now and after a round through JSON."""
+
+import json
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from quickstudy.rebuild import describe, rebuild
+from quickstudy.tasks import TableColumns
+
+ROWS, TRAINING = 400, np.arange(0, 300)
+DRAW = np.random.default_rng(0)
+FRAME = pd.DataFrame(
+    {
+        "dose": DRAW.normal(3, 2, ROWS),
+        "ward": DRAW.choice(["north", "south", None], ROWS),
+        "weight": np.where(DRAW.random(ROWS) < 0.2, np.nan, DRAW.normal(70, 10, ROWS)),
+        "late": np.where(np.arange(ROWS) < 300, np.nan, 1.0),  # empty in training
+        "constant": 7,
+        "smokes": pd.array(DRAW.choice([True, False, None], ROWS), dtype="boolean"),
+        "code": pd.Categorical(DRAW.choice([f"c{number}" for number in range(150)], ROWS)),
+    }
+)
+FRAME.loc[350, "ward"] = "east"  # never seen in training
+FRAME.loc[360, "dose"] = np.nan  # never missing in training
+
+
+def of_sklearn(frame: pd.DataFrame) -> NDArray[np.float64]:
+    numbers, words = ["dose", "weight", "late", "constant", "smokes"], ["ward", "code"]
+    frame = frame.assign(smokes=frame.smokes.astype("Float64"))
+    frame[words] = frame[words].astype(object).where(frame[words].notna(), "missing").astype(str)
+    transform = make_column_transformer(
+        (make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler()), numbers),
+        (OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=101, sparse_output=False), words),
+    )
+    with warnings.catch_warnings(action="ignore"):  # on a column without values
+        return transform.fit(frame.iloc[TRAINING]).transform(frame)
+
+
+def test_features_are_those_of_scikit_learn() -> None:
+    columns = TableColumns.learned(FRAME, TRAINING)
+    np.testing.assert_allclose(columns(FRAME), of_sklearn(FRAME), rtol=0, atol=1e-12)
+    again = rebuild(json.loads(json.dumps(describe(columns))))
+    np.testing.assert_array_equal(again(FRAME[::-1]), columns(FRAME)[::-1])
+
+
+def test_rows_by_themselves_are_what_they_were_among_others() -> None:
+    columns = TableColumns.learned(FRAME, TRAINING)
+    alone = pd.concat([FRAME.iloc[[row]] for row in (3, 350, 360)])
+    np.testing.assert_array_equal(columns(alone), columns(FRAME)[[3, 350, 360]])
+    # Other columns and another order change nothing.
+    np.testing.assert_array_equal(columns(FRAME.iloc[:5, ::-1].assign(more=1)), columns(FRAME)[:5])
+
+
+def test_words_that_look_like_numbers_are_words_still() -> None:
+    frame = pd.DataFrame({"code": pd.Categorical(["1", "2", "x", "1"]), "dose": [1.0, 2.0, 3.0, 4.0]})
+    columns = TableColumns.learned(frame, np.arange(4))
+    # As pandas would read a file in which the x, and one entry, are missing.
+    later = pd.DataFrame({"code": [2.0, np.nan], "dose": [1.0, 1.0]})
+    assert columns(later)[:, 1:].tolist() == [[0, 1, 0], [0, 0, 0]]
+
+
+def test_bad_rows_are_named() -> None:
+    columns = TableColumns.learned(FRAME, TRAINING)
+    with pytest.raises(ValueError, match="features names the column 'dose', which the table does not have"):
+        columns(FRAME.drop(columns="dose"))
+    with pytest.raises(ValueError, match="the column 'dose' of the features held numbers, but now does not"):
+        columns(FRAME.head(2).assign(dose=["1.5", "much"]))
+    with pytest.raises(ValueError, match="'dose' of the features has a value that is not finite"):
+        columns(FRAME.head(2).assign(dose=[1.5, np.inf]))
