@@ -165,12 +165,14 @@ def test_a_finished_run_is_not_repeated_and_not_overwritten(tmp_path: Path) -> N
     assert again["metrics"] == first["metrics"]
     assert again["seconds"] == first["seconds"]
     other = SinusoidMAML(SinusoidMAML.Settings(steps=5, tasks=4))
-    with pytest.raises(ValueError, match="holds a run with other settings"):
+    with pytest.raises(ValueError, match="other settings: steps was 4, now 5; choose another --out"):
         run(other, tmp_path / "run", device="cpu", resume=True)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
     with pytest.raises(FileExistsError, match="is not empty and holds no run"):
         run(recipe, tmp_path / "mine", device="cpu")
+    with pytest.raises(FileExistsError, match="thesis.txt is a file; choose another --out, a folder"):
+        run(recipe, tmp_path / "mine" / "thesis.txt", device="cpu")
 
 
 def test_an_interrupted_run_goes_on_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

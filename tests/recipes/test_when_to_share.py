@@ -100,6 +100,7 @@ def test_an_interrupted_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ({"relations": "all"}, "relations must be one of pairs, affinity, got 'all'"),
         ({"groups": -1}, "groups must be at least 1, or 0 for any number, got -1"),
         ({"experts": -1}, "experts"),
+        ({"width": 0}, "width must be at least 1, got 0"),
         ({"steps": 0}, "steps and batch_size .tasks per step. must be at least 1"),
     ],
 )

@@ -33,6 +33,8 @@ def test_regression_from_a_file(tmp_path: Path) -> None:
     assert abs(float(everything.mean())) < 1e-5
     assert abs(float(everything.std(correction=0)) - 1) < 1e-5
     assert batch.query.x.shape[-1] == 4  # age, dose, sex as two columns
+    assert repr(source).startswith("TableSource(data='table', task='patient', target='score', split_seed=0")
+    assert repr(source.test) == "Collection('test', size 4)"
 
 
 def test_nothing_is_learned_from_held_out_tasks() -> None:

@@ -302,6 +302,7 @@ class Adapted:
                 )
         support = Examples(inputs, targets, mask)
         support.check("support")
+        self._known = mask.shape[1]
         learner.likelihood.check(support.y)
         exist = None
         if classes is not None:
@@ -309,6 +310,9 @@ class Adapted:
         exist = learner.likelihood.resolve_classes(support, exist)
         with evaluating(learner), torch.no_grad():
             self.phi = learner.adapt(support, exist)
+
+    def __repr__(self) -> str:
+        return f"Adapted({type(self.learner).__name__}, {self._known} examples)"
 
     def __call__(self, x: Any) -> Distribution:
         inputs = self._one_task("x", x)

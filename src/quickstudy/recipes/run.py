@@ -300,12 +300,16 @@ def _claim_folder(folder: Path, resume: bool, config: dict[str, Any]) -> None:
             raise FileExistsError(f"{folder} holds a run of {of}; pass --resume, or another --out")
         now = json.loads(json.dumps(config))
         if before != now:
-            changed = [key for key in now if before.get(key) != now[key]]
-            raise ValueError(
-                f"{folder} holds a run with other {', '.join(changed)}: "
-                + "; ".join(f"{key} was {before.get(key)}, now {now[key]}" for key in changed)
-            )
+            old, new = ({**run, **run.pop("settings", {})} for run in (before, now))
+            changed = [
+                f"{key} was {old.get(key)!r}, now {new.get(key)!r}"
+                for key in {**old, **new}
+                if key != "settings" and old.get(key) != new.get(key)
+            ]
+            raise ValueError(f"{folder} holds a run with other settings: {'; '.join(changed)}; choose another --out")
         return
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder} is a file; choose another --out, a folder")
     if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(f"{folder} is not empty and holds no run; choose another --out")
     write_text(path, json.dumps(config, indent=1, ensure_ascii=False) + "\n")

@@ -79,6 +79,8 @@ class WhenToShare(NamedRecipe):
             raise ValueError(f"relations must be one of {', '.join(get_args(Relations))}, got {chosen.relations!r}")
         if chosen.groups < 0:
             raise ValueError(f"groups must be at least 1, or 0 for any number, got {chosen.groups}")
+        if chosen.width < 1:
+            raise ValueError(f"width must be at least 1, got {chosen.width}")
         self.metric = next(iter(self.objectives().values())).metric
         self.found: SharingReport | None = None
         self._folder = Path()

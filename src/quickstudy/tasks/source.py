@@ -42,6 +42,9 @@ class Sampler(ABC, Generic[Batch]):
         part = size // world
         return self.draw(step * size + rank * part, part, seed)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, {'without end' if self.size is None else f'size {self.size}'})"
+
     def to(self: Any, device: Any) -> Any:
         """The same draws with the data on `device`; a sampler without data is its own copy."""
         return self
@@ -77,6 +80,9 @@ class TaskSource:
     ) -> None:
         self._splits: dict[str, Split | Callable[[], Split]] = {"train": train, "validation": validation, "test": test}
         self.protocol = protocol or {}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.protocol.items())})"
 
     def _split(self, name: str) -> Split:
         split = self._splits[name]
