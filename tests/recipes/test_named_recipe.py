@@ -205,6 +205,8 @@ def test_right_of_zero_is_better_whatever_the_metric() -> None:
         return {**about, "protocol": task, "metric": metric, "mean": mean}
 
     rows = [difference("a", "rmse", -0.5), difference("b", "rmse", 0.25), difference("c", "auc", 0.1)]
-    (drawn,) = delta_panels(rows)
-    assert "joint, a: +0.5; joint, b: -0.25" in drawn.svg  # what is alone with its metric is left to the table
+    errors, areas = delta_panels(rows)
+    assert "joint, a: +0.5; joint, b: -0.25" in errors.svg
+    assert "joint, c: +0.1" in areas.svg
+    assert not delta_panels(rows[:1])  # a bar on its own is left to the table
     assert not delta_panels([{**row, "tasks": 600} for row in rows])

@@ -25,6 +25,7 @@ def table(path: Path) -> str:
     frame["weight"] = x[:, 0] + 0.5 * generator.normal(size=ROWS)
     frame["height"] = x[:, 0] - x[:, 1] + 0.5 * generator.normal(size=ROWS)
     frame["well"] = np.where(x[:, 2] > 0, "yes", "no")
+    frame.loc[::4, "well"] = None
     frame["note"] = frame.weight  # would give the first target away
     frame.to_csv(path / "table.csv", index=False)
     return str(path / "table.csv")
@@ -51,6 +52,8 @@ def test_every_target_has_a_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert together["mean"] == pytest.approx(implied.mean(), rel=1e-5)
     assert "standard deviation" in result["protocol"]["weight"]["unit"]
     assert result["protocol"]["well"]["classes"] == "no, yes"
+    for task, known in (("weight", ROWS), ("well", ROWS * 3 // 4)):
+        assert sum(result["protocol"][task][f"{part} examples"] for part in ("training", "validation", "test")) == known
     page = (place / "report.html").read_text()
     assert "Every task against itself alone" in page
     module = qs.load(place / "alone" / "seed0" / "learner.safetensors")

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from quickstudy.evaluation import HIGHER_IS_BETTER
-from quickstudy.multitask import NamedTasks, Objective
+from quickstudy.multitask import NamedSplit, NamedTasks, Objective, SharedSplit
 from quickstudy.multitask.module import Objectives
 from quickstudy.recipes.recipe import Contestant, Recipe
 from quickstudy.reporting import Panel, gate_panels
@@ -106,20 +106,20 @@ class NamedRecipe(Recipe):
         metrics, data = self.metrics, self.tasks
         if "all" in metrics:
             raise ValueError("no task may be called 'all', which is the name of the mean over tasks")
-        sizes = {
-            "training examples": getattr(data.train, "size", None),
-            "validation examples": data.validation.size,
-            "test examples": data.test.size,
-        }
+
+        def sizes(task: str | None = None) -> dict[str, int | None]:
+            splits = {"training": data.train, "validation": data.validation, "test": data.test}
+            return {f"{name} examples": _examples(split, task) for name, split in splits.items()}
+
         alike, many = len(set(metrics.values())) == 1 and len(metrics) > 1, len(metrics) > _SHOWN_ALONE
         tests: dict[str, NamedTest] = {}
         if alike:
             metric, names = next(iter(metrics.values())), tuple(metrics)
-            about = {"what": "every task" if many else "the mean over tasks", "metric": metric, **sizes}
+            about = {"what": "every task" if many else "the mean over tasks", "metric": metric, **sizes()}
             tests["all"] = NamedTest(data.test, metric, names, many, {**about, "tasks": len(names)})
         if not (alike and many):
             for task, metric in metrics.items():
-                about = {"what": "one task", "metric": metric, **sizes}
+                about = {"what": "one task", "metric": metric, **sizes(task)}
                 tests[task] = NamedTest(data.test, metric, (task,), True, {**about, "tasks": 1})
         return tests
 
@@ -145,3 +145,12 @@ class NamedRecipe(Recipe):
             for number, (name, module) in enumerate(learners.items())
         ]
         return [panel for panels in found for panel in panels]
+
+
+def _examples(split: Any, task: str | None) -> int | None:
+    """How many there are in a split, or how many with a target of the task."""
+    if task is not None and isinstance(split, SharedSplit):
+        return int(split.mask[task].sum())
+    if task is not None and isinstance(split, NamedSplit):
+        return len(split.data[task][0])
+    return getattr(split, "size", None)

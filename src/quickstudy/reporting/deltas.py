@@ -26,10 +26,11 @@ def delta_panels(differences: Sequence[Mapping[str, Any]]) -> list[Panel]:
     """
     single = [each for each in differences if each["tasks"] == 1 and each["protocol"] != "all"]
     panels: list[Panel] = []
+    several = len({each["protocol"] for each in single}) > 1
     for baseline, metric in dict.fromkeys((each["second"], each["metric"]) for each in single):
         rows = [each for each in single if (each["second"], each["metric"]) == (baseline, metric)]
         tasks = list(dict.fromkeys(each["protocol"] for each in rows))
-        if 1 < len(tasks) <= _MOST_TASKS:
+        if several and len(tasks) <= _MOST_TASKS:
             panels.append(_panel(f"delta-{len(panels)}", baseline, metric, tasks, rows))
     return panels
 
