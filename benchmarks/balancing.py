@@ -60,9 +60,11 @@ class Plain(nn.Module):
         return features, [F.mse_loss(h(features)[:, 0], y) for h, y in zip(self.heads, targets, strict=True)]
 
 
-def torchjd_backward(features: Tensor, losses: list[Tensor], shared: list[nn.Parameter], method: Any) -> None:
-    """As its documentation says, for losses that may have more than features in common."""
-    mtl_backward(losses, features=features, retain_graph=True)
+def torchjd_backward(
+    features: Tensor, losses: list[Tensor], shared: list[nn.Parameter], method: Any, retain: bool = False
+) -> None:
+    """As its documentation says; `retain` for losses that have more than features in common."""
+    mtl_backward(losses, features=features, retain_graph=retain)
     jac_to_grad(shared, method)
 
 
@@ -105,7 +107,9 @@ def measure(count: int, methods: dict[str, Callable[[], Any]], times: int, round
 
     def same_module(backward: Callable[..., None], method: Any) -> tuple[nn.Module, Callable[[], None]]:
         module = ours(lambda _: Sum())[0]
-        module.keeps_representation = backward is torchjd_backward
+        by_torchjd = backward is torchjd_backward
+        module.keeps_representation = by_torchjd
+        backward = partial(backward, retain=True) if by_torchjd else backward
         shared = module.shared_parameters()
 
         def step() -> None:

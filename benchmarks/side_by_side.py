@@ -22,9 +22,10 @@ def take_turns(contestants: Mapping[str, Callable[[], object]], rounds: int) -> 
     """
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(rounds + 2):
-        first = turn % len(contestants)
-        order = [*contestants][first:] + [*contestants][:first]
-        for name in reversed(order) if turn % 2 else order:
+        names = [*contestants]
+        first, step = turn % len(names), 1 if turn % 2 else -1
+        for place in range(len(names)):
+            name = names[(first + step * place) % len(names)]
             run = contestants[name]
             start = time.perf_counter()
             run()

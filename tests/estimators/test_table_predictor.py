@@ -115,15 +115,47 @@ def test_bad_tables_are_named() -> None:
     table = asked("grade").iloc[:16]
     for wrong, message in (
         (table.drop(columns="patient"), "task names the column 'patient', which the table does not have"),
-        (table.drop(columns="grade"), "target names the column 'grade', which the table does not have"),
+        (table.drop(columns="grade"), "the table has no column 'grade'; add it, empty where it is to be predicted"),
         (table.drop(columns="dose"), "features names the column 'dose', which the table does not have"),
         (table.assign(grade="a"), "no row is without 'grade'; leave it empty where it is to be predicted"),
         (table.assign(patient=None), "16 rows have no 'patient'; name the task of each"),
         (table.assign(grade=["z", *table.grade[1:]]), "'grade' has the class 'z', which it did not have"),
         (table.iloc[:0], "the table has no rows"),
+        (
+            table.set_axis(["patient", "dose", "dose", *table.columns[3:]], axis=1),
+            "'dose', which the table has more than",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             predictor.predict(wrong)
+
+
+def test_models_of_other_tasks_are_refused() -> None:
+    source = from_table(FRAME, task="patient", target="grade", features=FEATURES)
+    with pytest.raises(ValueError, match="the learner is for regression, but the target 'grade' is for classification"):
+        TablePredictor.of(NearestNeighbour(likelihood=Gaussian()), source)
+    tasks = tasks_from_table(FRAME, ["score", "grade"], features=FEATURES)
+    module = SharedBottom(MLP(5, (8,)), {"score": Gaussian()})
+    with pytest.raises(ValueError, match="the module has no task 'grade'; it has score"):
+        TargetsPredictor.of(module, tasks)
+    own = from_table(FRAME, task="patient", target="grade", features=FEATURES, labels="own")
+    predictor = TablePredictor.of(NearestNeighbour(likelihood=Categorical(3)), own)
+    with pytest.raises(ValueError, match="the patient 'z' has no row with a 'grade'"):
+        predictor.predict(asked("grade"))
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.float64])
+def test_tasks_of_any_size_are_what_they_are_alone(precision: torch.dtype, tmp_path: Path) -> None:
+    source = from_table(FRAME, task="patient", target="score", features=FEATURES, shots=3)
+    torch.manual_seed(0)
+    learner = InContextTransformer(MLP(source.columns(FRAME).shape[1], (8,)), Gaussian(), width=8).to(precision)
+    predictor = saved(TablePredictor.of(learner, source), tmp_path)
+    table = FRAME.assign(patient=np.repeat(["a", "b", "c", "d"], [2, 4, 70, 84]))
+    table.loc[::2, "score"] = np.nan
+    table.index = [0] * len(table)
+    found = predictor.predict(table)
+    alone = pd.concat([predictor.predict(own) for _, own in table.groupby("patient")])
+    pd.testing.assert_frame_equal(found, alone, rtol=1e-4)
 
 
 @pytest.mark.unchecked

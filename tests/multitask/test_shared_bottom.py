@@ -7,7 +7,7 @@ from torch import nn
 from torch.testing import assert_close
 
 import quickstudy as qs
-from quickstudy.multitask import NamedTasks, SharedBottom, named_tasks
+from quickstudy.multitask import NamedTasks, SharedBottom, named_tasks, shared_tasks
 from quickstudy.networks import MLP, PerExample
 from quickstudy.tasks import Categorical, Examples, Gaussian
 
@@ -141,3 +141,14 @@ def test_compiles_as_one_graph() -> None:
     torch.compiler.reset()  # forwards compiled by other tests count against the limit
     compiled = torch.compile(model, fullgraph=True, dynamic=False, backend="aot_eager")
     assert_close(compiled(batch)["ink"], model(batch)["ink"])
+
+
+def test_a_network_that_works_in_place_leaves_the_batch_as_it_is() -> None:
+    x, y = torch.randn(20, 3), {"a": np.ones(20), "b": np.zeros(20)}
+    batch = shared_tasks(x.numpy(), y).train.draw(0, 8, 0)
+    before = batch.x.clone()
+    network = PerExample(nn.Sequential(nn.ReLU(inplace=True), nn.Linear(3, 4)), 4)
+    module = SharedBottom(network, {"a": Gaussian(), "b": Gaussian()})
+    module(batch)
+    module.predict("a", batch.x)
+    assert torch.equal(batch.x, before)

@@ -1,6 +1,7 @@
 """Columns as numbers: what scikit-learn's own pipeline gives, now and after a round through JSON."""
 
 import json
+import re
 import warnings
 
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from quickstudy.rebuild import describe, rebuild
-from quickstudy.tasks import TableColumns
+from quickstudy.tasks import TableColumns, TableTarget
 
 ROWS, TRAINING = 400, np.arange(0, 300)
 DRAW = np.random.default_rng(0)
@@ -71,7 +72,62 @@ def test_bad_rows_are_named() -> None:
     columns = TableColumns.learned(FRAME, TRAINING)
     with pytest.raises(ValueError, match="features names the column 'dose', which the table does not have"):
         columns(FRAME.drop(columns="dose"))
-    with pytest.raises(ValueError, match="the column 'dose' of the features held numbers, but now does not"):
+    with pytest.raises(ValueError, match="the column 'dose' of the features does not hold numbers: .* 'much'"):
         columns(FRAME.head(2).assign(dose=["1.5", "much"]))
     with pytest.raises(ValueError, match="'dose' of the features has a value that is not finite"):
         columns(FRAME.head(2).assign(dose=[1.5, np.inf]))
+    for dtype in ("timedelta64[s]", "complex64"):
+        with pytest.raises(ValueError, match=rf"'dose' of the features holds {re.escape(dtype)}, not real numbers"):
+            TableColumns.learned(pd.DataFrame({"dose": pd.Series([1, 2], dtype=dtype)}), np.arange(2))
+
+
+# The same values as pandas may come to hold them: as they are, among missing ones, as categories, from a file.
+SAME = {
+    "yes and no": [
+        pd.Series([True, False]),
+        pd.Series([True, False], dtype="boolean"),
+        pd.Series([True, False, None], dtype=object),
+        pd.Series([True, False], dtype="category"),
+    ],
+    "codes": [
+        pd.Series([1, 2]),
+        pd.Series([1.0, 2.0, np.nan]),
+        pd.Series([1, 2, None], dtype="Int64"),
+        pd.Series([1, 2, None], dtype=object),
+        pd.Series(["1", "2"]),
+        pd.Series(["1.0", "2.0", None], dtype="category"),
+        pd.Series([1, 2], dtype="category"),
+        pd.Series([1.0, 2.0, np.nan], dtype="category"),
+    ],
+    "days": [
+        pd.Series(pd.to_datetime(["2020-01-01", "2020-01-02"])),
+        pd.Series(["2020-01-01", "2020-01-02", None]),
+        pd.Series(pd.to_datetime(["2020-01-01", "2020-01-02"]), dtype="category"),
+    ],
+}
+
+
+@pytest.mark.parametrize("values", SAME)
+def test_a_value_is_the_same_however_pandas_holds_it(values: str) -> None:
+    forms = SAME[values]
+    for learned in forms:
+        columns = TableColumns.learned(learned.to_frame("it"), np.arange(len(learned)))
+        target = TableTarget.learned(learned.dropna().rename("it"), np.arange(2), "classification")
+        expected, numbers = columns(learned.head(2).to_frame("it")), target(learned.head(2))
+        assert len(np.unique(expected, axis=0)) == 2
+        for later in forms:
+            np.testing.assert_array_equal(columns(later.head(2).to_frame("it")), expected)
+            np.testing.assert_array_equal(target(later.head(2)), numbers)
+
+
+def test_a_column_of_other_words_is_said() -> None:
+    columns = TableColumns.learned(FRAME, TRAINING)
+    with pytest.warns(UserWarning, match="no value of the column 'ward', such as 'Nord', was there"):
+        assert not columns(FRAME.assign(ward="Nord"))[:, -101 - 3 : -101].any()
+
+
+def test_many_words_are_learned_in_time() -> None:
+    frame = pd.DataFrame({"name": [f"n{number}" for number in range(100_000)]})
+    with pytest.warns(UserWarning, match="taken for categories"):
+        columns = TableColumns.learned(frame, np.arange(100_000))
+    assert columns(frame.head(3)).shape == (3, 101)

@@ -1,11 +1,14 @@
 """Trained models beside what was learned of their table: raw rows in, predictions in the table's own terms out."""
 
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from quickstudy.learners import Learner
@@ -17,7 +20,10 @@ from quickstudy.tasks.table_file import check_columns, read_table
 
 __all__ = ["TablePredictor", "TargetsPredictor"]
 
-_TASKS_AT_ONCE = 64
+Places: TypeAlias = NDArray[np.int64]
+
+# What is predicted at a time: tasks of about one size, padded to that of the largest, or rows.
+_TASKS, _ROWS = 64, 4096
 
 
 @register
@@ -45,12 +51,18 @@ class TablePredictor(nn.Module):
         """The learner beside what `from_table` learned of the table that it was trained on.
 
         Raises:
-            TypeError: the source is not of a table.
+            TypeError: it is no learner, or the source is not of a table.
+            ValueError: the learner is for another kind of target.
         """
         if not isinstance(learner, Learner):
             raise TypeError(f"learner must be a Learner, got {type(learner).__name__}")
         if not isinstance(source, TableSource):
             raise TypeError(f"source must be what tasks.from_table returned, got {type(source).__name__}")
+        if learner.likelihood.kind != source.train.kind:
+            raise ValueError(
+                f"the learner is for {learner.likelihood.kind}, but the target {source.target.name!r} is for "
+                f"{source.train.kind}; give the learner that was trained on these tasks"
+            )
         return cls(learner, source.task, source.columns, source.target, source.protocol["labels"] != "own")
 
     @torch.no_grad()
@@ -69,43 +81,52 @@ class TablePredictor(nn.Module):
             ValueError: a column is missing, a row names no task, every row has a target, or holds what was not there
                 when the table was learned; or a task has no row to learn from and the learner needs one.
         """
-        name = self.target.name
+        task, name = self.task, self.target.name
         frame = _frame(table)
-        check_columns(frame, {"task": self.task, "target": name}, None)
-        if frame[self.task].isna().any():
-            raise ValueError(f"{int(frame[self.task].isna().sum())} rows have no {self.task!r}; name the task of each")
+        if name not in frame.columns:
+            raise ValueError(f"the table has no column {name!r}; add it, empty where it is to be predicted")
+        check_columns(frame, {"task": task, "target": name}, None)
+        if frame[task].isna().any():
+            raise ValueError(f"{int(frame[task].isna().sum())} rows have no {task!r}; name the task of each")
         asked = frame[name].isna().to_numpy()
         if not asked.any():
             raise ValueError(f"no row is without {name!r}; leave it empty where it is to be predicted")
-        x = torch.from_numpy(self.columns(frame).astype(np.float32))
-        kind = torch.int64 if self.target.classes is not None else torch.float32
-        y = torch.zeros(len(frame), dtype=kind)
-        y[~asked] = torch.from_numpy(self.target(frame.loc[~asked, name])).to(kind)
-        rows = [own for own in frame.groupby(self.task, sort=False, observed=True).indices.values() if asked[own].any()]
-        parts = []
+        device, precision = _weights(self.learner)
+        x = torch.from_numpy(self.columns(frame)).to(device, precision)
+        y = torch.zeros(len(frame), device=device, dtype=precision if self.target.classes is None else torch.int64)
+        y[torch.from_numpy(~asked)] = torch.from_numpy(self.target(frame.loc[~asked, name])).to(y)
+        try:
+            groups = frame.groupby(task, sort=False, observed=True).indices
+        except TypeError as error:
+            raise TypeError(f"the task column {task!r} holds values that do not name tasks: {error}") from error
+        rows = {whose: own for whose, own in groups.items() if asked[own].any()}
+        if self.target.classes is not None and not self.shared:
+            strangers = [whose for whose, own in rows.items() if asked[own].all()]
+            if strangers:
+                raise ValueError(
+                    f"the {task} {strangers[0]!r} has no row with a {name!r}: classes are each task's own here, and "
+                    "nothing tells which there are"
+                )
+        found = []
         with evaluating(self):
-            for first in range(0, len(rows), _TASKS_AT_ONCE):
-                some = rows[first : first + _TASKS_AT_ONCE]
-                known = [own[~asked[own]] for own in some]
-                parts.append(self._predicted(x, y, known, [own[asked[own]] for own in some]))
-        found = pd.concat(parts).sort_index()
-        found.index = frame.index[asked]
-        return pd.concat([frame.loc[asked, [self.task]], found], axis=1)
+            for some in _alike(list(rows.values())):
+                known, sought = ([own[part[own]] for own in some] for part in (~asked, asked))
+                found.append(self._predicted(x, y, known, sought))
+        predictions = pd.concat(found).sort_index()
+        predictions.index = frame.index[asked]
+        return pd.concat([frame.loc[asked, [task]], predictions], axis=1)
 
-    def _predicted(self, x: Tensor, y: Tensor, known: list[np.ndarray], asked: list[np.ndarray]) -> pd.DataFrame:
+    def _predicted(self, x: Tensor, y: Tensor, known: list[Places], sought: list[Places]) -> pd.DataFrame:
         """Predictions of the rows of each task that are asked about, by their places."""
-        device = next((leaf.device for leaf in self.learner.parameters()), torch.device("cpu"))
-        support, real = pad([x[places] for places in known])
-        targets, _ = pad([y[places] for places in known])
-        query, mask = pad([x[places] for places in asked])
+        (support, real), (targets, _) = (pad([of[places] for places in known]) for of in (x, y))
+        query, mask = pad([x[places] for places in sought])
         classes = None
         if self.target.classes is not None and self.shared:
-            classes = torch.ones(len(known), len(self.target.classes), dtype=torch.bool, device=device)
-        phi = self.learner.adapt(Examples(support, targets, real).to(device), classes)
-        prediction = self.learner.predict(phi, query.to(device), mask.to(device))
-        found = self.target.readable(prediction, self.learner.likelihood)
-        here = mask.numpy()
-        return pd.DataFrame({name: values[here] for name, values in found.items()}, index=np.concatenate(asked))
+            classes = torch.ones(len(known), len(self.target.classes), dtype=torch.bool, device=x.device)
+        phi = self.learner.adapt(Examples(support, targets, real), classes)
+        found = self.target.readable(self.learner.predict(phi, query, mask), self.learner.likelihood)
+        here = mask.cpu().numpy()
+        return pd.DataFrame({name: values[here] for name, values in found.items()}, index=np.concatenate(sought))
 
 
 @register
@@ -127,10 +148,16 @@ class TargetsPredictor(nn.Module):
         """The module beside what `tasks_from_table` learned of the table that it was trained on.
 
         Raises:
-            TypeError: the tasks are not of a table.
+            TypeError: it is no such module, or the tasks are not of a table.
+            ValueError: the module lacks a task.
         """
+        if not isinstance(module, NamedModule):
+            raise TypeError(f"module must be a NamedModule such as SharedBottom, got {type(module).__name__}")
         if not isinstance(tasks, TableTasks):
             raise TypeError(f"tasks must be what multitask.tasks_from_table returned, got {type(tasks).__name__}")
+        lacking = [target.name for target in tasks.targets if target.name not in module.tasks]
+        if lacking:
+            raise ValueError(f"the module has no task {lacking[0]!r}; it has {', '.join(module.tasks)}")
         return cls(module, tasks.columns, tasks.targets)
 
     @torch.no_grad()
@@ -147,14 +174,34 @@ class TargetsPredictor(nn.Module):
             ValueError: a column is missing, or holds what was not there when the table was learned.
         """
         frame = _frame(table)
-        device = next(leaf.device for leaf in self.module.parameters())
-        x = torch.from_numpy(self.columns(frame).astype(np.float32)).to(device)
-        found: dict[str, np.ndarray] = {}
+        device, precision = _weights(self.module)
+        x = torch.from_numpy(self.columns(frame)).to(device, precision)
         with evaluating(self):
-            for target in self.targets:
-                likelihood = self.module.objectives[target.name].likelihood
-                found |= target.readable(self.module.predict(target.name, x[None]), likelihood)
-        return pd.DataFrame({name: values[0] for name, values in found.items()}, index=frame.index)
+            parts = [self._predicted(part) for part in x.split(_ROWS)]
+        return pd.concat(parts, ignore_index=True).set_axis(frame.index)
+
+    def _predicted(self, x: Tensor) -> pd.DataFrame:
+        parts = []
+        for target in self.targets:
+            likelihood = self.module.objectives[target.name].likelihood
+            found = target.readable(self.module.predict(target.name, x[None]), likelihood)
+            parts.append(pd.DataFrame({name: values[0] for name, values in found.items()}))
+        return pd.concat(parts, axis=1)
+
+
+def _weights(module: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """Where they are, and in what precision."""
+    first = next((leaf for leaf in chain(module.parameters(), module.buffers()) if leaf.is_floating_point()), None)
+    return (torch.device("cpu"), torch.float32) if first is None else (first.device, first.dtype)
+
+
+def _alike(rows: list[Places]) -> Iterator[list[Places]]:
+    """Tasks of about one size, so that padding costs no more than they do."""
+    rows, begin = sorted(rows, key=len), 0
+    for end in range(1, len(rows) + 1):
+        if end == len(rows) or end - begin == _TASKS or len(rows[end]) > 2 * len(rows[begin]) + 8:
+            yield rows[begin:end]
+            begin = end
 
 
 def _frame(table: Any) -> pd.DataFrame:

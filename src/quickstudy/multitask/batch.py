@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from quickstudy.networks.vectorised import in_func
-from quickstudy.tasks.batch import Examples, Tree, masked_to_zero
+from quickstudy.tasks.batch import Examples, Tree, map_tensors, masked_to_zero
 
 __all__ = ["Labels", "NamedBatch", "Rows", "SharedBatch", "hidden", "rows"]
 
@@ -111,7 +111,7 @@ def rows(batch: Any) -> Rows:
 
 
 def hidden(tree: Tree, mask: Bool[Tensor, "row n"]) -> Tree:
-    """`tree` with zeros where `mask` is False, and itself where there is nothing to hide and that is quickly known."""
+    """A copy of `tree` with zeros where `mask` is False; on a CPU it is made faster where there is nothing to hide."""
     if mask.device.type == "cpu" and not (torch.compiler.is_compiling() or in_func()) and mask.all():
-        return tree
+        return map_tensors(torch.clone, tree)
     return masked_to_zero(tree, mask)

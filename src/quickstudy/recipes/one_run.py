@@ -57,17 +57,23 @@ class OneRun:
         """Train and score, as far as that is not done; the learner, its scores and the seconds of training."""
         weights, scored, timed = (self.folder / name for name in (WEIGHTS, "scores.safetensors", "seconds.json"))
         if scored.exists():
-            return load(weights), load_scores(scored), json.loads(timed.read_text())
+            learner = load(weights)
+            self._keep_predictor(learner)  # which an older version did not write
+            return learner, load_scores(scored), json.loads(timed.read_text())
         progress.console.log(f"{self.recipe.name}: {self.name}, seed {self.seed}")
         learner, seconds = self._trained()
         learner = learner.to("cpu").eval()
         save(learner, weights)
-        if (predictor := self.recipe.predictor(learner)) is not None:
-            save(predictor, self.folder / PREDICTOR)
+        self._keep_predictor(learner)
         scores = self._scored(learner, tests)
         write_text(timed, json.dumps(seconds))
         save_scores(scores, scored)
         return learner, scores, seconds
+
+    def _keep_predictor(self, learner: Any) -> None:
+        path = self.folder / PREDICTOR
+        if not path.exists() and (predictor := self.recipe.predictor(learner)) is not None:
+            save(predictor, path)
 
     def describe(self) -> dict[str, Any] | None:
         """How the contestant was trained, for the card; None when it was not."""

@@ -12,7 +12,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from quickstudy.rebuild import register
 from quickstudy.tasks.table_file import check_columns
-from quickstudy.tasks.table_target import MOST_CLASSES, is_number, numbers_in
+from quickstudy.tasks.table_target import MOST_CLASSES, numbers_in, quantities, words
 
 __all__ = ["TableColumns"]
 
@@ -49,15 +49,15 @@ class TableColumns:
         Warns:
             UserWarning: a column of words that most likely are no categories.
         """
-        frame = _yes_and_no(frame)
-        numbers = [str(column) for column in frame.select_dtypes("number").columns]
-        words = [str(column) for column in frame.columns if column not in numbers]
-        for name in words:
+        frame = frame.rename(columns=str)
+        numbers = list(frame.select_dtypes(["number", "bool", "boolean"]).columns)
+        texts = [column for column in frame.columns if column not in numbers]
+        for name in texts:
             _warn_of_words(frame[name])
         rows = frame.iloc[training]
         return cls(
             [_number(name, _quantities(frame, name)[training]) for name in numbers],
-            [_word(name, _categories(rows, name)) for name in words],
+            [_word(name, _categories(rows, name)) for name in texts],
         )
 
     @property
@@ -69,10 +69,13 @@ class TableColumns:
         """`[row, feature]`: first the numbers, then what says that they were missing, then the words.
 
         Raises:
-            ValueError: a column is missing (the nearest name is suggested), or does not hold what it held.
+            ValueError: a column is missing (the nearest name is suggested), or does not hold numbers as it did.
+
+        Warns:
+            UserWarning: no value of a column of words was there when it was learned.
         """
+        frame = frame.rename(columns=str)
         check_columns(frame, {}, self.names)
-        frame = _yes_and_no(frame)
         values, flags = [], []
         for one in self.numbers:
             column = _quantities(frame, one["name"])
@@ -84,10 +87,17 @@ class TableColumns:
                 flags.append((absent - mean) / std)
         shares = []
         for one in self.words:
-            words = _categories(frame, one["name"])
-            shares += [words == value for value in one["values"]]
-            if one["others"]:
-                shares.append(~np.isin(words, one["values"]))
+            texts = _categories(frame, one["name"])
+            known = [texts == value for value in one["values"]]
+            other = ~np.any(known, axis=0)
+            # Where others share a column, a word may have been there and been rare.
+            if not one["others"] and other.any() and (other | (texts == _MISSING)).all():
+                warnings.warn(
+                    f"no value of the column {one['name']!r}, such as {texts[other][0]!r}, was there when it was "
+                    f"learned; there were {', '.join(one['values'][:20])}",
+                    stacklevel=3,
+                )
+            shares += [*known, other] if one["others"] else known
         parts = [np.asarray(part, dtype=np.float64) for part in (*values, *flags, *shares)]
         return np.stack(parts, 1) if parts else np.zeros((len(frame), 0))
 
@@ -106,21 +116,13 @@ def _word(name: str, column: NDArray[np.object_]) -> dict[str, Any]:
     encoder = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=_MOST_VALUES, sparse_output=False)
     encoder.fit(column[:, None])
     rare = encoder.infrequent_categories_[0]
-    kept = [value for value in encoder.categories_[0] if rare is None or value not in rare]
-    return {"name": name, "values": [str(value) for value in kept], "others": rare is not None}
-
-
-def _yes_and_no(frame: pd.DataFrame) -> pd.DataFrame:
-    """Yes and no as numbers; pandas has two kinds, one of which knows missing values."""
-    return frame.astype(dict.fromkeys(frame.select_dtypes(["bool", "boolean"]).columns, "Float64"))
+    others = frozenset() if rare is None else frozenset(rare)
+    kept = [str(value) for value in encoder.categories_[0] if value not in others]
+    return {"name": name, "values": kept, "others": rare is not None}
 
 
 def _quantities(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:
-    """A column of numbers; missing is NaN."""
-    try:
-        column = pd.to_numeric(frame[name]).to_numpy(np.float64, na_value=np.nan)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"the column {name!r} of the features held numbers, but now does not: {error}") from error
+    column = quantities(frame[name], f"the column {name!r} of the features")
     # What is beyond float32 would be infinite to a learner.
     if (np.abs(column) > np.finfo(np.float32).max).any():
         raise ValueError(f"the column {name!r} of the features has a value that is not finite as float32")
@@ -129,18 +131,17 @@ def _quantities(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:
 
 def _categories(frame: pd.DataFrame, name: str) -> NDArray[np.object_]:
     """A column of words; to be missing is a word too."""
-    column = frame[name].astype(object)
-    if is_number(frame[name]):  # words among which the numbers are left: as they were written
-        column = column.map("{:.15g}".format, na_action="ignore")
-    return column.where(frame[name].notna(), _MISSING).astype(str).to_numpy(object)
+    column = words(frame[name])
+    column[pd.isna(column)] = _MISSING
+    return column
 
 
 def _warn_of_words(column: pd.Series) -> None:
     """Say what most likely is no category, unless pandas was told that it is."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         return
-    words = column[column.notna()].astype(str)
-    count, values, hint = len(words), words.nunique(), numbers_in(words)
+    texts = column[column.notna()].astype(str)
+    count, values, hint = len(texts), texts.nunique(), numbers_in(texts)
     if hint or values > max(MOST_CLASSES, count / 2):
         warnings.warn(
             f"the column {str(column.name)!r} is taken for categories, of which it has {values} in {count} rows"

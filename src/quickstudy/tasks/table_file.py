@@ -33,10 +33,13 @@ def check_columns(frame: pd.DataFrame, roles: dict[str, str], features: Sequence
     """Whether the table has the columns that are named; `roles` are names by what they are given for.
 
     Raises:
-        ValueError: one is missing (the nearest name is suggested), or is target and feature at once.
+        ValueError: one is missing (the nearest name is suggested), stands there twice, or is target and feature at
+            once.
     """
     names = [*roles.items(), *(("features", name) for name in features or ())]
     for role, name in names:
+        if list(frame.columns).count(name) > 1:
+            raise ValueError(f"{role} names the column {name!r}, which the table has more than once; rename one")
         if name not in frame.columns:
             near = difflib.get_close_matches(str(name), [str(column) for column in frame.columns], n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(map(str, frame.columns[:20]))}"

@@ -1,5 +1,7 @@
 """What the numbers of a table's target mean: classes by name, or a quantity in its own units."""
 
+import math
+from datetime import datetime, time
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from quickstudy.rebuild import register
 from quickstudy.tasks.likelihood import Gaussian, Likelihood
 from quickstudy.tasks.source import Kind
 
-__all__ = ["MOST_CLASSES", "TableTarget", "class_numbers", "is_number", "kind_of", "numbers_in"]
+__all__ = ["MOST_CLASSES", "TableTarget", "class_numbers", "is_number", "kind_of", "numbers_in", "quantities", "words"]
 
 # An integer target with more values than this is taken for a quantity.
 MOST_CLASSES = 20
@@ -24,7 +26,7 @@ class TableTarget:
 
     Args:
         name: of the column.
-        classes: the names of the classes, in the order of their numbers; None for a quantity.
+        classes: the names of the classes as words, in the order of their numbers; None for a quantity.
         mean, std: by which a quantity is standardised.
     """
 
@@ -43,9 +45,9 @@ class TableTarget:
         name = str(column.name)
         if kind != "regression":
             return cls(name, class_numbers(column)[0])
-        values = _quantities(column)[training]
+        values = _finite(column)[training]
         mean, std = (float(values.mean()), float(values.std())) if len(values) else (0.0, 0.0)
-        if std == 0:
+        if not len(values) or values.min() == values.max():
             raise ValueError(f"the target {name!r} has one value in training; there is nothing to predict")
         return cls(name, None, mean, std)
 
@@ -56,11 +58,12 @@ class TableTarget:
             ValueError: a class that was not there, or no quantity.
         """
         if self.classes is None:
-            return (_quantities(column) - self.mean) / self.std
-        numbers = pd.Index(self.classes).get_indexer(pd.Index(_names(column)))
+            return (_finite(column) - self.mean) / self.std
+        names = words(column)
+        numbers = pd.Index(self.classes).get_indexer(pd.Index(names))
         if (numbers < 0).any():
             raise ValueError(
-                f"{self.name!r} has the class {_names(column)[numbers < 0][0]!r}, which it did not have when this was "
+                f"{self.name!r} has the class {names[numbers < 0][0]!r}, which it did not have when this was "
                 f"learned; there were {', '.join(self.classes[:20])}"
             )
         return numbers.astype(np.int64)
@@ -93,10 +96,11 @@ def class_numbers(target: pd.Series) -> tuple[list[str], NDArray[np.int64]]:
     Raises:
         ValueError: most rows have a class of their own.
     """
+    every = words(target)
     # Numbers are in the order of their values, which is not that of their names.
-    keys = target.to_numpy(np.float64) + 0.0 if is_number(target) else target.astype(str).to_numpy()
+    keys = target.to_numpy(np.float64) + 0.0 if is_number(target) else every.astype(str)
     _, first, numbers = np.unique(keys, return_index=True, return_inverse=True)
-    names = _names(target.iloc[first]).tolist()
+    names = every[first].tolist()
     if len(names) > max(MOST_CLASSES, len(target) / 2):
         hint = "" if is_number(target) else numbers_in(target.astype(str))
         raise ValueError(
@@ -131,23 +135,55 @@ def kind_of(target: pd.Series) -> Kind:
     return "classification" if whole and target.nunique() <= MOST_CLASSES else "regression"
 
 
-def _names(column: pd.Series) -> NDArray[np.object_]:
-    """The classes of rows; whole numbers without a point, since pandas reads them with one where some are missing."""
-    if not is_number(column):
-        return column.astype(str).to_numpy(object)
-    return np.array([f"{value + 0.0:.15g}" for value in column.to_numpy(np.float64)], dtype=object)  # −0 is 0
+def words(column: pd.Series) -> NDArray[np.object_]:
+    """The values of a column as words, NaN where there is none.
+
+    The same value is the same word however pandas came to hold it: whole numbers have no point, though it reads them
+    with one where some are missing, a text that is a number is that number, and days have no time.
+    """
+    codes, values = pd.factorize(column.astype(object))
+    named = np.array([_word(value) for value in values] + [np.nan], dtype=object)
+    return named[codes]  # −1, the last, is missing
 
 
-def _quantities(column: pd.Series) -> NDArray[np.float64]:
-    name = str(column.name)
+def _word(value: Any) -> str:
+    if isinstance(value, datetime) and value == datetime.combine(value, time.min, value.tzinfo):
+        return value.date().isoformat()
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value))
     try:
-        values = pd.to_numeric(column).to_numpy(np.float64)
+        number = float(value)
+    except (TypeError, ValueError):
+        return str(value)
+    return f"{number + 0.0:.15g}" if math.isfinite(number) else str(value)  # −0 is 0
+
+
+def quantities(column: pd.Series, what: str) -> NDArray[np.float64]:
+    """A column of numbers, NaN where there is none; yes is 1 and no is 0.
+
+    Args:
+        column: of a table.
+        what: it is, for messages.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    if pd.api.types.is_timedelta64_dtype(column) or pd.api.types.is_complex_dtype(column):
+        raise ValueError(f"{what} holds {column.dtype}, not real numbers; make it numbers, in a unit of your choice")
+    if pd.api.types.is_bool_dtype(column) or column.dtype == object:
+        column = column.astype(object).map(lambda value: float(value) if isinstance(value, bool | np.bool_) else value)
+    try:
+        return pd.to_numeric(column).to_numpy(np.float64, na_value=np.nan)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"the target {name!r} does not hold numbers, as regression wants: {error}") from error
+        raise ValueError(f"{what} does not hold numbers: {error}") from error
+
+
+def _finite(column: pd.Series) -> NDArray[np.float64]:
+    values = quantities(column, f"the target {str(column.name)!r}")
     if not np.isfinite(values).all():
-        raise ValueError(f"the target {name!r} has values that are not finite; remove those rows")
+        raise ValueError(f"the target {str(column.name)!r} has values that are not finite; remove those rows")
     return values
 
 
 def _array(tensor: Tensor) -> NDArray[np.float64]:
-    return tensor.double().cpu().numpy()
+    return tensor.cpu().double().numpy()
