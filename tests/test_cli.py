@@ -93,6 +93,8 @@ def test_rows_are_predicted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     assert rounded(capsys.readouterr().out) == expected
     assert call(monkeypatch, "predict", str(model), str(tmp_path / "new.csv"), "--out", str(tmp_path / "p.csv")) == 0
     assert rounded((tmp_path / "p.csv").read_text()) == expected
+    assert call(monkeypatch, "predict", str(model), str(tmp_path / "new.csv"), "--out", str(tmp_path)) == 2
+    assert "name a CSV file" in capsys.readouterr().err
     qs.save(learner, tmp_path / "learner")
     assert call(monkeypatch, "predict", str(tmp_path / "learner"), str(tmp_path / "new.csv")) == 2
     assert "is of the class NearestNeighbour, which knows nothing of tables" in capsys.readouterr().err

@@ -98,6 +98,8 @@ def predict_rows(
     out: Annotated[Path | None, typer.Option(help="The CSV file of predictions; by default they are printed.")] = None,
 ) -> None:
     """Predict what a table leaves empty: of own-tasks the target, where there is none; of when-to-share all targets."""
+    if out is not None and out.is_dir():
+        raise ValueError(f"--out is a folder, {out}; name a CSV file")
     predictor = load(model)
     if not isinstance(predictor, TablePredictor | TargetsPredictor):
         raise ValueError(
