@@ -120,6 +120,11 @@ def test_a_value_is_the_same_however_pandas_holds_it(values: str) -> None:
             np.testing.assert_array_equal(target(later.head(2)), numbers)
 
 
+def test_long_numbers_are_words_of_their_own() -> None:
+    accounts = pd.Series(["12345678901234567", "12345678901234568", "nan", "inf"])
+    assert len(set(TableTarget.learned(accounts.rename("it"), np.arange(4), "classification").classes or ())) == 4
+
+
 def test_a_column_of_other_words_is_said() -> None:
     columns = TableColumns.learned(FRAME, TRAINING)
     with pytest.warns(UserWarning, match="no value of the column 'ward', such as 'Nord', was there"):

@@ -1,6 +1,5 @@
 """What the numbers of a table's target mean: classes by name, or a quantity in its own units."""
 
-import math
 from datetime import datetime, time
 from typing import Any
 
@@ -155,7 +154,8 @@ def _word(value: Any) -> str:
         number = float(value)
     except (TypeError, ValueError):
         return str(value)
-    return f"{number + 0.0:.15g}" if math.isfinite(number) else str(value)  # −0 is 0
+    # −0 is 0. Long numbers of accounts and the like have more digits than a number of floating point.
+    return f"{number + 0.0:.15g}" if abs(number) < 1e15 else str(value)
 
 
 def quantities(column: pd.Series, what: str) -> NDArray[np.float64]:

@@ -54,7 +54,7 @@ def from_table(
     validation: float = 0.2,
     test: float = 0.2,
     seed: int = 0,
-) -> "TableSource":
+) -> TableSource:
     """Tasks from a CSV file or a data frame: the rows that share a value in the column `task` are one task.
 
     Numbers are standardised and missing ones set to the median (with a column that says so), text becomes one column
