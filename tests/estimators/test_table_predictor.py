@@ -166,5 +166,8 @@ def test_what_is_no_table_is_named() -> None:
         predictor.predict({})  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="source must be what tasks.from_table returned, got int"):
         TablePredictor.of(NearestNeighbour(), 3)  # type: ignore[arg-type]
+    module = SharedBottom(MLP(5, (8,)), {"score": Gaussian()})
     with pytest.raises(TypeError, match=r"tasks must be what multitask.tasks_from_table returned, got TableSource"):
+        TargetsPredictor.of(module, source)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="module must be a NamedModule such as SharedBottom, got NoneType"):
         TargetsPredictor.of(None, source)  # type: ignore[arg-type]

@@ -88,7 +88,7 @@ def test_a_file_and_chosen_features(tmp_path: Path) -> None:
         (FRAME, ["ill"], {"features": ["size"]}, "features names the column 'size'"),
         (FRAME[TARGETS], TARGETS, {}, "targets names all columns of the table"),
         (FRAME.assign(ill=None), ["ill"], {}, "the target 'ill' has no value at all"),
-        (FRAME.assign(grade=3.5), ["grade"], {}, "the target 'grade' has one value in all training rows"),
+        (FRAME.assign(grade=3.5), ["grade"], {}, "the target 'grade' has one value in training"),
         (FRAME.assign(ill="no"), ["ill"], {}, "the target 'ill' has one value in all training rows"),
         (
             FRAME.assign(age=FRAME.age.where(FRAME.row > 0, np.inf)),

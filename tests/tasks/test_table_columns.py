@@ -120,6 +120,11 @@ def test_a_value_is_the_same_however_pandas_holds_it(values: str) -> None:
             np.testing.assert_array_equal(target(later.head(2)), numbers)
 
 
+def test_lists_are_words_as_they_are_written() -> None:
+    columns = TableColumns.learned(pd.DataFrame({"it": [[1], [2], None, [1]]}), np.arange(4))
+    assert columns(pd.DataFrame({"it": [[2], [1]]})).tolist() == [[0, 1, 0], [1, 0, 0]]
+
+
 def test_long_numbers_are_words_of_their_own() -> None:
     accounts = pd.Series(["12345678901234567", "12345678901234568", "nan", "inf"])
     assert len(set(TableTarget.learned(accounts.rename("it"), np.arange(4), "classification").classes or ())) == 4

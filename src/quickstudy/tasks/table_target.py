@@ -140,7 +140,11 @@ def words(column: pd.Series) -> NDArray[np.object_]:
     The same value is the same word however pandas came to hold it: whole numbers have no point, though it reads them
     with one where some are missing, a text that is a number is that number, and days have no time.
     """
-    codes, values = pd.factorize(column.astype(object))
+    column = column.astype(object)
+    try:
+        codes, values = pd.factorize(column)
+    except TypeError:  # lists and the like
+        codes, values = pd.factorize(column.map(str, na_action="ignore"))
     named = np.array([_word(value) for value in values] + [np.nan], dtype=object)
     return named[codes]  # −1, the last, is missing
 
