@@ -35,6 +35,7 @@ METHODS: dict[str, Callable[[], Any]] = {
     "UPGrad": UPGrad,
     "CAGrad": partial(CAGrad, 0.4),
 }
+OTHERS = ("torchjd", "loop", "torchjd by hand", "loop by hand")
 DRAWING = ("PCGrad",)  # the order of projections is drawn, so that updates are not the same
 GRAMIAN = ("MGDA", "UPGrad")  # what a step costs without the Jacobian depends little on the method
 
@@ -144,8 +145,7 @@ def measure(count: int, methods: dict[str, Callable[[], Any]], times: int, round
         found[f"{count} tasks, {name}"] = f"{1000 * seconds[name] / times:.2f} ms, {memory:.1f} MiB"
     for name in methods:
         mine = seconds[f"{name}, ours"]
-        others = ("torchjd", "loop", "torchjd by hand", "loop by hand")
-        ratios = [f"{other} {seconds[f'{name}, {other}'] / mine:.2f}" for other in others]
+        ratios = [f"{other} {seconds[f'{name}, {other}'] / mine:.2f}" for other in OTHERS]
         found[f"{count} tasks, {name}, times ours"] = ", ".join(ratios)
         if (at := f"{name}, ours at the representation") in seconds:
             found[f"{count} tasks, {name}, at the representation"] = (
@@ -158,8 +158,7 @@ def measure(count: int, methods: dict[str, Callable[[], Any]], times: int, round
 def check_same(made: dict[str, tuple[nn.Module, Callable[[], None]]], name: str) -> None:
     """All put the same gradient into the first layer."""
     gradients = []
-    others = ("torchjd", "loop", "torchjd by hand", "loop by hand")
-    for which in ("ours", *others, *(["ours, Gramian only"] if name in GRAMIAN else [])):
+    for which in ("ours", *OTHERS, *(["ours, Gramian only"] if name in GRAMIAN else [])):
         module, step = made[f"{name}, {which}"]
         module.zero_grad()
         step()

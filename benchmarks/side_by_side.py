@@ -21,8 +21,8 @@ def take_turns(contestants: Mapping[str, Callable[[], object]], rounds: int) -> 
     A call ends when a GPU, where there is one, has done what it was told.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    names = [*contestants]
     for turn in range(rounds + 2):
-        names = [*contestants]
         first, step = turn % len(names), 1 if turn % 2 else -1
         for place in range(len(names)):
             name = names[(first + step * place) % len(names)]

@@ -16,7 +16,7 @@ from quickstudy.multitask import NamedModule, TableTasks
 from quickstudy.networks import evaluating
 from quickstudy.rebuild import register
 from quickstudy.tasks import Examples, TableColumns, TableSource, TableTarget, pad
-from quickstudy.tasks.table_file import check_columns, read_table
+from quickstudy.tasks.table_file import as_frame, check_columns, rows_by_task
 
 __all__ = ["TablePredictor", "TargetsPredictor"]
 
@@ -82,7 +82,7 @@ class TablePredictor(nn.Module):
                 when the table was learned; or a task has no row to learn from and the learner needs one.
         """
         task, name = self.task, self.target.name
-        frame = _frame(table)
+        frame = _some_rows(table)
         if name not in frame.columns:
             raise ValueError(f"the table has no column {name!r}; add it, empty where it is to be predicted")
         check_columns(frame, {"task": task, "target": name}, None)
@@ -95,11 +95,7 @@ class TablePredictor(nn.Module):
         x = torch.from_numpy(self.columns(frame)).to(device, precision)
         y = torch.zeros(len(frame), device=device, dtype=precision if self.target.classes is None else torch.int64)
         y[torch.from_numpy(~asked)] = torch.from_numpy(self.target(frame.loc[~asked, name])).to(y)
-        try:
-            groups = frame.groupby(task, sort=False, observed=True).indices
-        except TypeError as error:
-            raise TypeError(f"the task column {task!r} holds values that do not name tasks: {error}") from error
-        rows = {whose: own for whose, own in groups.items() if asked[own].any()}
+        rows = {whose: own for whose, own in rows_by_task(frame, task).items() if asked[own].any()}
         if self.target.classes is not None and not self.shared:
             strangers = [whose for whose, own in rows.items() if asked[own].all()]
             if strangers:
@@ -173,7 +169,7 @@ class TargetsPredictor(nn.Module):
         Raises:
             ValueError: a column is missing, or holds what was not there when the table was learned.
         """
-        frame = _frame(table)
+        frame = _some_rows(table)
         device, precision = _weights(self.module)
         x = torch.from_numpy(self.columns(frame)).to(device, precision)
         with evaluating(self):
@@ -204,10 +200,8 @@ def _alike(rows: list[Places]) -> Iterator[list[Places]]:
             begin = end
 
 
-def _frame(table: Any) -> pd.DataFrame:
-    if not isinstance(table, pd.DataFrame | str | Path):
-        raise TypeError(f"table must be a data frame or the path of a CSV file, got {type(table).__name__}")
-    frame = table if isinstance(table, pd.DataFrame) else read_table(Path(table))
+def _some_rows(table: Any) -> pd.DataFrame:
+    frame = as_frame(table)
     if not len(frame):
         raise ValueError("the table has no rows")
-    return frame.rename(columns=str)
+    return frame

@@ -16,7 +16,7 @@ from quickstudy.multitask.named import NamedTasks
 from quickstudy.multitask.objective import Objective
 from quickstudy.tasks.likelihood import Bernoulli, Categorical, Gaussian
 from quickstudy.tasks.table_columns import TableColumns
-from quickstudy.tasks.table_file import check_columns, read_table
+from quickstudy.tasks.table_file import as_frame, check_columns
 from quickstudy.tasks.table_target import TableTarget, kind_of
 
 __all__ = ["TableTasks", "tasks_from_table"]
@@ -71,14 +71,12 @@ def tasks_from_table(
     """
     check_real(validation=validation, test=test)
     check_seed(seed)
-    if not isinstance(table, pd.DataFrame | str | Path):
-        raise TypeError(f"table must be a data frame or the path of a CSV file, got {type(table).__name__}")
     for name, given in (("targets", targets), ("features", features)):
         if given is None and name == "features":
             continue
         if not isinstance(given, list | tuple) or not given or not all(isinstance(each, str) for each in given):
             raise TypeError(f"{name} must be a list of names of columns, got {given!r}")
-    frame = (table if isinstance(table, pd.DataFrame) else read_table(Path(table))).rename(columns=str)
+    frame = as_frame(table)
     for target in targets:
         check_columns(frame, {"targets": target}, features)
     if len(set(targets)) < len(targets):

@@ -300,7 +300,7 @@ def _claim_folder(folder: Path, resume: bool, config: dict[str, Any]) -> None:
             raise FileExistsError(f"{folder} holds a run of {of}; pass --resume, or another --out")
         now = json.loads(json.dumps(config))
         if before != now:
-            old, new = ({**run, **run.pop("settings", {})} for run in (before, now))
+            old, new = ({**run, **run.get("settings", {})} for run in (before, now))
             changed = [
                 f"{key} was {old.get(key)!r}, now {new.get(key)!r}"
                 for key in {**old, **new}

@@ -1,12 +1,39 @@
-"""Tables as they are read, and whether they have the columns that are asked for."""
+"""Tables as they are given: read, checked for the columns that are asked for, and parted by the task of each row."""
 
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-__all__ = ["check_columns", "read_table"]
+__all__ = ["as_frame", "check_columns", "read_table", "rows_by_task"]
+
+
+def as_frame(table: Any) -> pd.DataFrame:
+    """A data frame, or the CSV file at a path, whose columns have texts for names.
+
+    Raises:
+        TypeError, FileNotFoundError, ValueError: it is neither, there is no such file, or it is no table.
+    """
+    if not isinstance(table, pd.DataFrame | str | Path):
+        raise TypeError(f"table must be a data frame or the path of a CSV file, got {type(table).__name__}")
+    frame = table if isinstance(table, pd.DataFrame) else read_table(Path(table))
+    return frame.rename(columns=str)
+
+
+def rows_by_task(frame: pd.DataFrame, task: str) -> dict[Any, NDArray[np.int64]]:
+    """The places of each task's rows, by what the column `task` calls it.
+
+    Raises:
+        TypeError: it holds what names nothing, such as lists.
+    """
+    try:
+        return frame.groupby(task, sort=True, observed=True).indices
+    except TypeError as error:
+        raise TypeError(f"the task column {task!r} holds values that do not name tasks: {error}") from error
 
 
 def read_table(path: Path) -> pd.DataFrame:

@@ -114,12 +114,12 @@ def is_number(column: pd.Series) -> bool:
     return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
 
 
-def numbers_in(words: pd.Series) -> str:
+def numbers_in(texts: pd.Series) -> str:
     """What to do about words most of which are numbers; nothing about others."""
-    other = words[pd.to_numeric(words.str.replace(",", ".", regex=False), errors="coerce").isna()]
-    if not len(words) or len(other) > len(words) / 2:
+    other = texts[pd.to_numeric(texts.str.replace(",", ".", regex=False), errors="coerce").isna()]
+    if not len(texts) or len(other) > len(texts) / 2:
         return ""
-    example = (other if len(other) else words).iloc[0]
+    example = (other if len(other) else texts).iloc[0]
     return (
         f"; most are numbers: if they are quantities, make it numeric (what is read as text is {example!r}), with "
         "missing values empty; if they are none, make it pandas' category"

@@ -12,7 +12,7 @@ from quickstudy.arguments import check_real, check_seed
 from quickstudy.tasks.collection import Labels, check_kind, collections, part_tasks
 from quickstudy.tasks.source import Kind, Split, TaskSource
 from quickstudy.tasks.table_columns import TableColumns
-from quickstudy.tasks.table_file import check_columns, read_table
+from quickstudy.tasks.table_file import as_frame, check_columns, rows_by_task
 from quickstudy.tasks.table_target import TableTarget, kind_of
 
 __all__ = ["TableSource", "from_table"]
@@ -92,12 +92,9 @@ def from_table(
             raise TypeError(f"{name} must be the name of a column, got {column!r}")
     if features is not None and (not isinstance(features, list | tuple) or not features):
         raise TypeError(f"features must be a list of names of columns, got {features!r}")
-    if not isinstance(table, pd.DataFrame | str | Path):
-        raise TypeError(f"table must be a data frame or the path of a CSV file, got {type(table).__name__}")
     if task == target:
         raise ValueError(f"task and target must be two columns, got {task!r} for both")
-    frame = table if isinstance(table, pd.DataFrame) else read_table(Path(table))
-    frame = frame.rename(columns=str)
+    frame = as_frame(table)
     check_columns(frame, {"task": task, "target": target}, features)
     unknown = frame[task].isna() | frame[target].isna()
     if unknown.any():
@@ -106,10 +103,7 @@ def from_table(
         )
         frame = frame[~unknown]
     frame = frame.reset_index(drop=True)
-    try:
-        rows = list(frame.groupby(task, sort=True, observed=True).indices.values())
-    except TypeError as error:
-        raise TypeError(f"the task column {task!r} holds values that do not name tasks: {error}") from error
+    rows = list(rows_by_task(frame, task).values())
     parts = part_tasks(len(rows), validation, test, seed)
     training = np.concatenate([rows[number] for number in parts["train"]])
 
